@@ -148,9 +148,19 @@ def as_stream(data: bytes | IO[bytes]) -> IO[bytes]:
     return io.BytesIO(data) if isinstance(data, bytes) else data
 
 
-def import_finished(record: Record) -> bool:
-    """Tell whether no import holds the image any more: its lock is gone."""
-    return "os_glance_import_task" not in record
+def wait_for_import(client: GlanceClient, image_id: str, timeout: float = 60.0) -> Record:
+    """Wait until no import holds the image and all its tasks have ended; return its record.
+
+    Both, because Glance ends in two orders: after a success the task ends and then the lock goes,
+    after a failure the lock goes and then the task ends.
+    """
+
+    def ended(record: Record) -> bool:
+        if "os_glance_import_task" in record:
+            return False
+        return all(task["status"] in ("success", "failure") for task in client.tasks(image_id))
+
+    return client.wait_for(image_id, ended, timeout)
 
 
 def add_member(owner: GlanceClient, image_id: str, project: str) -> Record:

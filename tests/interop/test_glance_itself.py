@@ -1,14 +1,10 @@
-"""The fixture works: a released Glance does what Glance does, on each kind of database.
-
-What these tests say about Glance is what our flows rely on; they are the first to look at when a
-newer Glance behaves differently.
-"""
+"""The fixture works: a released Glance does what Glance does, on each kind of database."""
 
 import hashlib
 import os
 
 from tests.interop.base import GlanceTestCase
-from tests.interop.glance_client import Downloaded, add_member, import_finished, list_members
+from tests.interop.glance_client import Downloaded, add_member, list_members, wait_for_import
 
 DATA = os.urandom(3 * 1024 * 1024 + 17)
 WHOLE = Downloaded(hashlib.sha512(DATA).hexdigest(), len(DATA))
@@ -58,7 +54,7 @@ class TestGlanceOnSQLite(GlanceTestCase):
         self.assertEqual("uploading", server.admin.show(image_id)["status"])
         self.assertEqual(DATA, (server.staging / image_id).read_bytes())
         server.admin.import_image(image_id, "glance-direct", stores=["s1", "s2"])
-        server.admin.wait_for(image_id, import_finished)
+        wait_for_import(server.admin, image_id)
         self.assertEqual("active", server.admin.show(image_id)["status"])
         self.assertEqual((DATA, DATA), (self.stored("s1", image_id), self.stored("s2", image_id)))
         self.assertEqual([], list(server.staging.iterdir()))
@@ -68,7 +64,7 @@ class TestGlanceOnSQLite(GlanceTestCase):
         admin = self.start_glance().admin
         image_id = self._active_image()
         admin.import_image(image_id, "copy-image", stores=["s2"])
-        record = admin.wait_for(image_id, import_finished)
+        record = wait_for_import(admin, image_id)
         self.assertEqual({"s1", "s2"}, set(record["stores"].split(",")))
         self.assertEqual(DATA, self.stored("s2", image_id))
         self.assertEqual(WHOLE, admin.download(image_id))
