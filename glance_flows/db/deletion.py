@@ -1,0 +1,104 @@
+"""The rows of a deletion: everything that goes with an image, in one transaction each way (S1–S3, P4)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_utils import timeutils
+
+from glance_flows import errors, states
+from glance_flows.db import claims, models
+from glance_flows.db.engine import Engine
+
+_images, _locations = models.images, models.image_locations
+_ATTACHED = (models.image_properties, models.image_tags, models.image_members)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a deletion found and when it happened, enough to take it back."""
+
+    status: str
+    at: datetime
+    locations: tuple[int, ...]
+
+
+class Deletions:
+    """Marks images as deleted, and takes it back."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def begin(self, image_id: str) -> Deletion:
+        """Make an image answer as deleted, its data still there: the image and its locations ``pending_delete`` (S1).
+
+        An image without locations goes straight to ``deleted`` (S3).
+
+        :raises Gone: it is deleted already
+        :raises Forbidden: it is protected
+        """
+        at = timeutils.utcnow().replace(microsecond=0)
+
+        def change(connection: sa.Connection) -> Deletion:
+            status = claims.alive(connection, image_id)
+            protected = sa.select(_images.c.protected).where(_images.c.id == image_id)
+            if connection.execute(protected).scalar_one():
+                raise errors.Forbidden(f"image {image_id} is protected and cannot be deleted.")
+            of_image = sa.and_(_locations.c.image_id == image_id, _locations.c.deleted == sa.false())
+            with_data = sa.select(_locations.c.id).where(of_image, _locations.c.status == states.ACTIVE)
+            ids = tuple(connection.execute(with_data).scalars())
+            pending = _deleted(at, status=states.PENDING_DELETE)
+            connection.execute(sa.update(_locations).where(_locations.c.id.in_(ids)).values(**pending))
+            # What is left are announcements of a glance-api's own parallel import: rows without data.
+            gone = _deleted(at, status=states.DELETED)
+            connection.execute(sa.update(_locations).where(of_image).values(**gone))
+            to = states.PENDING_DELETE if ids else states.DELETED
+            connection.execute(sa.update(_images).where(_images.c.id == image_id).values(**_deleted(at, status=to)))
+            for part in _ATTACHED:
+                live = sa.and_(part.c.image_id == image_id, part.c.deleted == sa.false())
+                connection.execute(sa.update(part).where(live).values(**_deleted(at)))
+            return Deletion(status, at, ids)
+
+        return self._engine.write(change)
+
+    def take_back(self, image_id: str, status: str, at: datetime, location_ids: tuple[int, ...]) -> None:
+        """Undo :meth:`begin`: the image as it was, with the locations whose data is still there.
+
+        :param status: of the image before
+        :param at: when it was deleted: what the same deletion took comes back, what was gone before stays gone
+        :param location_ids: the locations it had
+        """
+        live: dict[str, Any] = {"deleted": False, "deleted_at": None, "updated_at": timeutils.utcnow()}
+
+        def change(connection: sa.Connection) -> None:
+            waiting = sa.and_(
+                _images.c.id == image_id,
+                _images.c.deleted_at == at,
+                _images.c.status.in_(states.GONE),
+            )
+            back = sa.update(_images).where(waiting).values(status=status, **live)
+            if not connection.execute(back).rowcount:
+                return
+            ours = sa.and_(_locations.c.id.in_(location_ids), _locations.c.status == states.PENDING_DELETE)
+            connection.execute(sa.update(_locations).where(ours).values(status=states.ACTIVE, **live))
+            for part in _ATTACHED:
+                same = sa.and_(part.c.image_id == image_id, part.c.deleted_at == at)
+                connection.execute(sa.update(part).where(same).values(**live))
+
+        self._engine.write(change)
+
+    def finish(self, image_id: str) -> bool:
+        """Move a pending image whose data is all gone to ``deleted``; tell whether it was (S2, S13)."""
+
+        def change(connection: sa.Connection) -> bool:
+            left = sa.exists().where(_locations.c.image_id == image_id, _locations.c.status == states.PENDING_DELETE)
+            row = sa.and_(_images.c.id == image_id, _images.c.status == states.PENDING_DELETE, ~left)
+            done = {"status": states.DELETED, "updated_at": timeutils.utcnow()}
+            return bool(connection.execute(sa.update(_images).where(row).values(**done)).rowcount)
+
+        return self._engine.write(change)
+
+
+def _deleted(at: datetime, **more: Any) -> dict[str, Any]:
+    return {"deleted": True, "deleted_at": at, "updated_at": at, **more}

@@ -1,0 +1,143 @@
+"""Connections: oslo.db's engines, with the SQLite settings that let many threads and processes write."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import tenacity
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import enginefacade
+from sqlalchemy import event
+
+from glance_flows import errors
+
+T = TypeVar("T")
+
+_WRITING: ContextVar[bool] = ContextVar("glance_flows_writing", default=False)
+_SQLITE_BUSY_MS = 30_000
+
+#: Failures after which the same transaction may succeed when tried again.
+TRANSIENT = (db_exception.DBDeadlock, db_exception.DBConnectionError)
+
+
+def _is_transient(failure: BaseException) -> bool:
+    if isinstance(failure, TRANSIENT):
+        return True
+    return isinstance(failure, sa.exc.OperationalError) and "database is locked" in str(failure)
+
+
+#: Wraps a whole transaction: a deadlock or a lost connection is tried again, a little later each time.
+retried = tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_transient),
+    wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+    stop=tenacity.stop_after_attempt(8),
+    reraise=True,
+)
+
+
+def _tune_sqlite(engine: sa.Engine) -> None:
+    """Make SQLite wait for a lock, and take the write lock at BEGIN rather than at the first write.
+
+    A transaction that begins by reading and then writes cannot wait for another writer: SQLite fails it at once.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def pragmas(connection: Any, record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={_SQLITE_BUSY_MS}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def begin(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> tuple[str, Any]:
+        if statement == "BEGIN" and _WRITING.get():
+            statement = "BEGIN IMMEDIATE"
+        return statement, parameters
+
+
+class Engine:
+    """Opens transactions on one database.
+
+    :param conf: a configuration whose ``[database]`` section names the database
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        if not conf.database.connection:
+            raise errors.ConfigurationError("[database] connection is not set: there is no database to work on.")
+        self._manager = enginefacade.transaction_context()
+        self._manager.configure(
+            connection=conf.database.connection,
+            max_pool_size=conf.database.max_pool_size,
+            max_overflow=conf.database.max_overflow,
+            max_retries=0,
+        )
+        self._manager.append_on_engine_create(_tune_sqlite)
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The SQLAlchemy engine, for reflection and migrations.
+
+        :raises DatabaseError: the database cannot be reached
+        """
+        with _translated():
+            return self._manager.writer.get_engine()
+
+    def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """Call ``query`` with a connection in a read transaction and return its result.
+
+        :raises DatabaseError: the database cannot be reached or read
+        """
+        with _translated():
+            return self._read(query)
+
+    def write(self, change: Callable[[sa.Connection], T]) -> T:
+        """Call ``change`` with a connection in one write transaction and return its result.
+
+        Leaving commits, an exception rolls back. After a deadlock or a lost connection the whole of ``change`` is called
+        again, so it must not have effects outside the database.
+
+        :raises DatabaseError: the database cannot be reached or written
+        """
+        token = _WRITING.set(True)
+        try:
+            with _translated():
+                return self._write(change)
+        finally:
+            _WRITING.reset(token)
+
+    @retried
+    def _read(self, query: Callable[[sa.Connection], T]) -> T:
+        with self._manager.reader.connection.using(_Context()) as connection:
+            return query(connection)
+
+    @retried
+    def _write(self, change: Callable[[sa.Connection], T]) -> T:
+        with self._manager.writer.connection.using(_Context()) as connection:
+            return change(connection)
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._manager.dispose_pool()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (db_exception.DBError, sa.exc.SQLAlchemyError) as failure:
+        raise describe(failure) from failure
+
+
+class _Context:
+    """What oslo.db hangs the transaction of one thread on."""
+
+
+def describe(failure: Exception) -> errors.DatabaseError:
+    """Return one sentence about a failure of the database, without the statement and its parameters."""
+    cause = getattr(failure, "orig", None) or getattr(failure, "inner_exception", None) or failure
+    cause = getattr(cause, "orig", None) or cause
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return errors.DatabaseError(f"the database could not be used: {lines[0]}")

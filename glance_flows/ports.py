@@ -1,0 +1,111 @@
+"""What a task may be handed: the services' contracts, as far as tasks use them.
+
+Tasks never import a service; they name it as a parameter of ``execute`` or ``revert`` and are given one that fulfils
+the contract here (law 2). ``db`` is :class:`glance_flows.db.Database` itself, for the library's own tasks only: plugins
+work with the others.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from glance_flows.images import Contents, Location, Staged
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store says it took: where, how many bytes, and their digests (None where the driver computed none)."""
+
+    url: str
+    size: int
+    checksum: str | None
+    hash_value: str | None
+    metadata: Mapping[str, Any]
+
+
+class Cancel(Protocol):
+    """Asks whether the run is to stop."""
+
+    def check(self) -> None:
+        """Raise :class:`glance_flows.errors.Cancelled` if so."""
+
+
+class Progress(Protocol):
+    """Takes note of how far the run is."""
+
+    def begin(self, part: str, total: int | None) -> None:
+        """A part (``staging`` or the name of a store) starts, of ``total`` bytes if that is known."""
+
+    def advance(self, part: str, count: int) -> None:
+        """``count`` more bytes of a part are done; cheap enough to call for every chunk."""
+
+    def finish(self, part: str, state: str) -> None:
+        """A part ended: ``done``, ``failed`` or ``undone``."""
+
+
+class Staging(Protocol):
+    """The staging area: where bytes wait between their source and the stores."""
+
+    def take(
+        self, image_id: str, chunks: Iterable[bytes], *, algorithm: str, disk_format: str | None, limit: int | None = None
+    ) -> Staged:
+        """Write ``chunks`` to the image's file, digesting and inspecting them on the way (C24)."""
+
+    def look(self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress) -> Staged:
+        """Digest and inspect bytes that somebody else has staged."""
+
+    def remove(self, image_id: str) -> bool:
+        """Remove the image's file; tell whether there was one."""
+
+
+class Store(Protocol):
+    """One store."""
+
+    name: str
+
+    def add(self, image_id: str, staged: Staged, reading: "Reading") -> Stored:
+        """Upload staged bytes."""
+
+    def local_path(self, url: str) -> str | None:
+        """The file that holds an object, where the store keeps files on this host."""
+
+    def open(self, url: str) -> AbstractContextManager[tuple[Iterator[bytes], int | None]]:
+        """Read an object: its chunks and its size in bytes, if that is known."""
+
+    def delete(self, url: str) -> None:
+        """Delete an object."""
+
+    def url_of(self, image_id: str) -> str | None:
+        """Where the store would put an image, if that can be known beforehand."""
+
+
+class Stores(Protocol):
+    """The stores of this host."""
+
+    default: str
+
+    def get(self, name: str) -> Store:
+        """Return a store by its name."""
+
+    def holding(self, location: Location) -> Store:
+        """Return the store that has a location's data (S10)."""
+
+
+class Notifier(Protocol):
+    """Tells the world."""
+
+    def emit(self, event: str, payload: Mapping[str, Any]) -> None:
+        """Send one notification; never fails the flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How staged bytes are read for an upload: who is told of progress, and who may stop it."""
+
+    part: str
+    cancel: Cancel
+    progress: Progress
+
+
+__all__ = ["Cancel", "Contents", "Notifier", "Progress", "Reading", "Staging", "Store", "Stored", "Stores"]

@@ -1,0 +1,57 @@
+"""The services of one host, made from its configuration: what a runner hands to the tasks of a flow."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from oslo_config import cfg
+
+from glance_flows import methods, opts
+from glance_flows.db import Database
+from glance_flows.methods import ImportMethod
+from glance_flows.notify import Notifier
+from glance_flows.policy import Policy
+from glance_flows.stores import StagingArea, Stores
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a flow works with; never stored with a run (F2)."""
+
+    conf: cfg.ConfigOpts
+    db: Database
+    stores: Stores
+    staging: StagingArea
+    notifier: Notifier
+    policy: Policy
+    methods: dict[str, ImportMethod]
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts, notifier: Notifier | None = None) -> Self:
+        """Make the services that a configuration describes.
+
+        :raises ConfigurationError: naming the option that is wrong (D2)
+        """
+        opts.check(conf)
+        return cls(
+            conf=conf,
+            methods=methods.load(conf),
+            stores=Stores.from_conf(conf),
+            db=Database.from_conf(conf),
+            staging=StagingArea(conf),
+            notifier=notifier or Notifier(),
+            policy=Policy(conf),
+        )
+
+    def injected(self) -> dict[str, Any]:
+        """Return the services by the names under which tasks ask for them."""
+        return {
+            "conf": self.conf,
+            "db": self.db,
+            "stores": self.stores,
+            "staging": self.staging,
+            "notifier": self.notifier,
+        }
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.db.close()

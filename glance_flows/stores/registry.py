@@ -1,0 +1,106 @@
+"""The stores of this host, from its configuration (D2)."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, Self
+
+import glance_store
+from oslo_config import cfg
+from stevedore import driver
+
+from glance_flows import errors, opts, states
+from glance_flows.images import Location
+from glance_flows.stores.bounded import Patience
+from glance_flows.stores.files import FileDriver
+from glance_flows.stores.store import DriverStore
+
+LOG = logging.getLogger(__name__)
+_NAMESPACE = "glance_store.drivers"
+_FILE_TYPES = frozenset({"file", "filesystem"})
+
+
+class Stores:
+    """Every enabled store by its name.
+
+    glance_store keeps its stores in process-wide tables; here each instance has its own, so that one process can serve
+    several configurations.
+    """
+
+    def __init__(self, stores: dict[str, DriverStore], default: str) -> None:
+        self._stores = stores
+        self.default = default
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Self:
+        """Load and configure the driver of every store in ``enabled_backends``.
+
+        :raises ConfigurationError: there are none, or a type or an option of one is wrong
+        """
+        opts.require_stores(conf)
+        stores = {name: _load(conf, name, kind) for name, kind in conf.enabled_backends.items()}
+        return cls(stores, conf.glance_store.default_backend)
+
+    def __iter__(self) -> Iterator[DriverStore]:
+        return iter(self._stores.values())
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the stores, as configured."""
+        return list(self._stores)
+
+    def get(self, name: str) -> DriverStore:
+        """Return a store by its name.
+
+        :raises StoreUnavailable: there is no such store on this host; the message names those there are (C6)
+        """
+        try:
+            return self._stores[name]
+        except KeyError:
+            known = ", ".join(self._stores)
+            raise errors.StoreUnavailable(f"there is no store {name!r} on this host; there are: {known}.") from None
+
+    def holding(self, location: Location) -> DriverStore:
+        """Return the store that has a location's data: the one its metadata names, else one that knows its URL (S10).
+
+        :raises StoreUnavailable: this host has no such store
+        """
+        if location.store is not None:
+            return self.get(location.store)
+        scheme = location.url.partition(":")[0]
+        matching = [store for store in self if scheme in store.schemes]
+        owners = [store for store in matching if store.owns(location.url)] or matching
+        if not owners:
+            raise errors.StoreUnavailable(f"no store on this host understands URLs that begin with {scheme}.")
+        return owners[0]
+
+    def by_preference(self, locations: tuple[Location, ...]) -> list[tuple[Location, DriverStore]]:
+        """Return the locations that this host can read: the default store's first, then by weight (C11)."""
+        known = []
+        for location in locations:
+            try:
+                known.append((location, self.holding(location)))
+            except errors.StoreUnavailable as failure:
+                LOG.warning("Location %s cannot be read here: %s", location.id, failure)
+        return sorted(known, key=lambda pair: (pair[1].name != self.default, -pair[1].weight))
+
+
+def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
+    if name in states.RESERVED_STORES or name.startswith(states.RESERVED_PREFIX):
+        raise errors.ConfigurationError(f"enabled_backends: the name {name} is reserved.")
+    try:
+        instance: Any = _driver_class(kind)(conf, name)
+        instance.configure(re_raise_bsc=True)
+    except RuntimeError as failure:
+        raise errors.ConfigurationError(
+            f"enabled_backends: the store {name} has the unknown type {kind!r}."
+        ) from failure
+    except (glance_store.BadStoreConfiguration, cfg.ConfigFileValueError, OSError) as failure:
+        raise errors.ConfigurationError(f"[{name}]: the store cannot be used: {failure}") from failure
+    own = conf.glance_flows
+    return DriverStore(name, kind, instance, Patience(own.store_timeout, own.cancel_grace), own.chunk_size)
+
+
+def _driver_class(kind: str) -> Any:
+    if kind in _FILE_TYPES:
+        return FileDriver
+    return driver.DriverManager(_NAMESPACE, kind, invoke_on_load=False).driver

@@ -1,0 +1,126 @@
+"""The staging area: one file an image, in the directory that Glance uses for the same purpose."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from oslo_config import cfg
+
+from glance_flows import errors, states
+from glance_flows.images import Contents, Staged
+from glance_flows.ports import Cancel, Progress
+from glance_flows.stores.digest import Digester
+from glance_flows.stores.inspect import Inspection
+
+PART = "staging"
+
+
+class StagingArea:
+    """Files of image data on their way from a source to the stores.
+
+    :param conf: the directory of ``[os_glance_staging_store]``, the sizes of ``[glance_flows]``, ``image_size_cap``
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self.directory = Path(conf[states.STAGING_STORE].filesystem_store_datadir)
+        self._chunk = conf.glance_flows.chunk_size
+        self._cap = conf.image_size_cap
+        self._strict = conf.image_format.require_image_format_match
+
+    def path(self, image_id: str) -> Path:
+        """Return the path of an image's staged file, whether there is one or not."""
+        return self.directory / image_id
+
+    def take(
+        self, image_id: str, chunks: Iterable[bytes], *, algorithm: str, disk_format: str | None, limit: int | None = None
+    ) -> Staged:
+        """Write ``chunks`` to the image's file, digesting them and, for a ``disk_format``, inspecting them on the way.
+
+        A file that a killed run left there is written over. On any error the file is removed.
+
+        :param limit: most bytes to accept; by default ``image_size_cap``
+        :raises TooLarge: there were more
+        :raises UnsafeImage: see :meth:`accept`
+        """
+        path = self.path(image_id)
+        self._make_directory()
+        try:
+            with open(path, "wb", buffering=0) as file, Digester(algorithm, self._inspection(disk_format)) as digester:
+                for chunk in self._capped(chunks, limit or self._cap):
+                    _write_all(file.fileno(), chunk)
+                    digester.update(chunk)
+                contents = digester.contents()
+            return Staged(str(path), self.accept(contents), ours=True)
+        except OSError as failure:
+            self.remove(image_id)
+            raise errors.StoreError(f"cannot write to the staging area: {failure.strerror}.") from failure
+        except BaseException:
+            self.remove(image_id)
+            raise
+
+    def look(self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress) -> Staged:
+        """Digest and inspect what is staged for an image.
+
+        :raises Conflict: nothing is staged on this host
+        :raises UnsafeImage: see :meth:`accept`
+        """
+        path = self.path(image_id)
+        if not path.is_file():
+            raise errors.Conflict(f"nothing is staged for image {image_id} in this host's staging area.")
+        contents = self.digest(path, algorithm=algorithm, disk_format=disk_format, cancel=cancel, progress=progress)
+        return Staged(str(path), self.accept(contents), ours=True)
+
+    def digest(
+        self, path: Path, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
+    ) -> Contents:
+        """Digest a file where it is."""
+        progress.begin(PART, path.stat().st_size)
+        with open(path, "rb", buffering=0) as file, Digester(algorithm, self._inspection(disk_format)) as digester:
+            while chunk := file.read(self._chunk):
+                cancel.check()
+                digester.update(chunk)
+                progress.advance(PART, len(chunk))
+            contents = digester.contents()
+        progress.finish(PART, "done")
+        return contents
+
+    def accept(self, contents: Contents) -> Contents:
+        """Return ``contents`` unless the inspection refused them.
+
+        :raises UnsafeImage: the data is no safe image of its disk_format (C24)
+        """
+        if contents.refused:
+            raise errors.UnsafeImage(f"the image data is refused: {contents.refused}.")
+        return contents
+
+    def remove(self, image_id: str) -> bool:
+        """Remove the image's file; tell whether there was one."""
+        try:
+            self.path(image_id).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise errors.StoreError(f"cannot make the staging area: {failure.strerror}.") from failure
+
+    def _inspection(self, disk_format: str | None) -> Inspection | None:
+        return Inspection(disk_format, strict=self._strict) if disk_format else None
+
+    @staticmethod
+    def _capped(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+        size = 0
+        for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise errors.TooLarge(f"the data is larger than the {limit} bytes allowed.")
+            yield chunk
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,155 @@
+"""One store: a driver of glance_store behind the contract that flows use, its errors told in our words."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import glance_store
+from glance_store import capabilities, location
+
+from glance_flows import errors
+from glance_flows.images import Staged
+from glance_flows.ports import Reading, Stored
+from glance_flows.stores.bounded import BoundedCall, Patience
+from glance_flows.stores.files import FileDriver
+from glance_flows.stores.reader import StagedReader
+
+#: Types whose driver puts an image under its id, right below the prefix that it tells.
+_PREFIXED = frozenset({"s3"})
+
+
+class DriverStore:
+    """A store that a driver of glance_store serves.
+
+    :param name: as in ``enabled_backends``
+    :param kind: the type there
+    :param driver: configured instance of the driver
+    :param patience: how long calls may stand still
+    :param chunk: bytes read at a time
+    """
+
+    def __init__(self, name: str, kind: str, driver: Any, patience: Patience, chunk: int) -> None:
+        self.name = name
+        self.kind = kind
+        self._driver = driver
+        self._patience = patience
+        self._chunk = chunk
+
+    @property
+    def weight(self) -> int:
+        """The operator's preference among stores; higher is read first."""
+        return int(self._driver.weight)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the store takes no images."""
+        return not self._driver.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes of the URLs that this store understands."""
+        return tuple(self._driver.get_schemes())
+
+    def owns(self, url: str) -> bool:
+        """Whether a URL lies below the place where this store puts its images."""
+        prefix = self._driver.url_prefix
+        return bool(prefix) and url.startswith(prefix)
+
+    def add(self, image_id: str, staged: Staged, reading: Reading) -> Stored:
+        """Upload staged bytes and return what the store says it took.
+
+        :raises StoreDuplicate: the store has an object of this name
+        :raises StoreFull, StoreTimeout, StoreError: it did not take them; what it had written is removed
+        :raises Cancelled: the run is to stop
+        """
+        contents = staged.contents
+        with StagedReader(staged, reading, self._chunk) as reader:
+            call = BoundedCall(
+                lambda: self._driver.add(image_id, reader, contents.size, contents.hash_algo),
+                position=lambda: reader.position,
+                stop=reader.stop,
+                late=lambda stored: self.delete(stored[0]),
+            )
+            with self._told(f"cannot upload to the store {self.name}"):
+                stored = call.wait(f"the upload to the store {self.name}", self._patience, reading.cancel)
+        url, size, checksum, hash_value, metadata = stored
+        return Stored(url, size, checksum, hash_value, {**(metadata or {}), "store": self.name})
+
+    @contextlib.contextmanager
+    def open(self, url: str) -> Iterator[tuple[Iterator[bytes], int | None]]:
+        """Read an object: its chunks and its size in bytes, if that is known.
+
+        :raises StoreDataMissing: the store does not have it
+        :raises StoreError: it cannot be read
+        """
+        with self._told(f"cannot read from the store {self.name}"):
+            chunks, size = self._driver.get(self._location(url))
+            try:
+                yield iter(chunks), int(size) if size else None
+            finally:
+                close = getattr(chunks, "close", None)
+                if close is not None:
+                    close()
+
+    def local_path(self, url: str) -> str | None:
+        """Return the path of the file that holds an object, where the store keeps files on this host."""
+        if not isinstance(self._driver, FileDriver):
+            return None
+        with self._told(f"cannot read from the store {self.name}"):
+            return str(self._location(url).store_location.path)
+
+    def size(self, url: str) -> int:
+        """Return the size of an object in bytes.
+
+        :raises StoreDataMissing: the store does not have it
+        :raises StoreError: it cannot be asked
+        """
+        with self._told(f"cannot look into the store {self.name}"):
+            call = BoundedCall(lambda: int(self._driver.get_size(self._location(url))))
+            return call.wait(f"the look into the store {self.name}", self._patience)
+
+    def delete(self, url: str) -> None:
+        """Delete an object.
+
+        :raises StoreDataMissing: the store does not have it
+        :raises StoreInUse: the store refuses, because something still uses it
+        :raises StoreError: it was not deleted
+        """
+        with self._told(f"cannot delete from the store {self.name}"):
+            call = BoundedCall(lambda: self._driver.delete(self._location(url)))
+            call.wait(f"the deletion from the store {self.name}", self._patience)
+
+    def url_of(self, image_id: str) -> str | None:
+        """Return where the store has, or would put, an image; None if that cannot be known beforehand."""
+        if isinstance(self._driver, FileDriver):
+            paths = self._driver.candidates(image_id)
+            there = [path for path in paths if os.path.exists(path)]
+            return f"file://{(there or paths)[0]}"
+        if self.kind in _PREFIXED and self._driver.url_prefix:
+            return f"{self._driver.url_prefix}/{image_id}"
+        return None
+
+    def _location(self, url: str) -> location.Location:
+        scheme = url.partition(":")[0]
+        kind = self._driver.get_store_location_class()
+        return location.Location(scheme, kind, self._driver.conf, uri=url, backend=self.name)
+
+    @contextlib.contextmanager
+    def _told(self, attempt: str) -> Iterator[None]:
+        """Raise the driver's errors as ours, saying what was attempted."""
+        try:
+            yield
+        except errors.GlanceFlowsError:
+            raise
+        except glance_store.NotFound as failure:
+            raise errors.StoreDataMissing(f"{attempt}: it does not have the data.") from failure
+        except glance_store.Duplicate as failure:
+            raise errors.StoreDuplicate(f"{attempt}: it already has an object of this name.") from failure
+        except glance_store.StorageFull as failure:
+            raise errors.StoreFull(f"{attempt}: it is full.") from failure
+        except (glance_store.InUseByStore, glance_store.HasSnapshot) as failure:
+            raise errors.StoreInUse(f"{attempt}: the data is in use.") from failure
+        except Exception as failure:
+            text = getattr(failure, "msg", None) or str(failure) or type(failure).__name__
+            raise errors.StoreError(f"{attempt}: {str(text).strip()}") from failure

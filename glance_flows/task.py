@@ -1,0 +1,147 @@
+"""The base of every task: small, revertable, safe to run twice; and the cancel token that siblings share.
+
+taskflow calls ``execute`` with the facts and services that its parameters name. What a task returns is a fact and must
+be JSON; services (``db``, ``stores``, ``staging`` …) are injected for one run and never stored (F2). This base class
+keeps both promises for its subclasses: results are checked, foreign exceptions become :class:`errors.TaskFailed` with
+a redacted message, and ``revert`` never raises (F6).
+"""
+
+import functools
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from taskflow import task as taskflow_task
+from taskflow.types import failure
+
+from glance_flows import errors
+
+LOG = logging.getLogger(__name__)
+
+
+class CancelToken:
+    """Stops a run: set once, with the reason, by whoever wants it to stop; polled by tasks between chunks."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._reason: errors.GlanceFlowsError | None = None
+        self._lock = threading.Lock()
+
+    def set(self, reason: errors.GlanceFlowsError) -> None:
+        """Ask the run to stop; the first reason stays."""
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+        self._event.set()
+
+    @property
+    def reason(self) -> errors.GlanceFlowsError | None:
+        """Why the run is to stop, or None."""
+        return self._reason
+
+    def check(self) -> None:
+        """Raise :class:`errors.Cancelled` if the run is to stop."""
+        if self._event.is_set():
+            raise errors.Cancelled(f"stopped: {self._reason}")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds`` and tell whether the run is to stop."""
+        return self._event.wait(seconds)
+
+
+class Leftovers:
+    """What a run could not undo or clean up: recorded, told and kept for a later resume, never raised (F6)."""
+
+    def __init__(self) -> None:
+        self._items: list[str] = []
+        self._lock = threading.Lock()
+
+    def add(self, what: str, cause: BaseException | None = None) -> None:
+        """Record one thing that is left, and why."""
+        text = errors.redact(f"{what}: {cause}" if cause else what)
+        LOG.error("Left behind: %s", text)
+        with self._lock:
+            self._items.append(text)
+
+    @property
+    def items(self) -> list[str]:
+        """What is left, in the order it was found."""
+        with self._lock:
+            return list(self._items)
+
+
+class Task(taskflow_task.Task):
+    """A step of a flow.
+
+    A subclass writes ``execute`` and, where it changes the world, ``revert`` beside it. Names are deterministic, since a
+    resumed run finds its tasks by name: the class's name in lower case, and what tells two of them apart after a colon.
+
+    :param qualifier: what tells this task from others of its class in the flow, such as the name of a store
+    :param provides: the name under which the result is known to later tasks
+    :param requires: facts that ``execute`` takes as keywords without naming them
+    """
+
+    def __init__(
+        self, qualifier: str | None = None, provides: str | None = None, requires: Iterable[str] | None = None
+    ) -> None:
+        self.qualifier = qualifier
+        base = type(self).__name__.lower()
+        name = f"{base}:{qualifier}" if qualifier else base
+        super().__init__(name=name, provides=provides or self.default_provides, requires=requires)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "execute" in cls.__dict__:
+            cls.execute = _guard_execute(cls.__dict__["execute"])  # type: ignore[method-assign]
+        if "revert" in cls.__dict__:
+            cls.revert = _guard_revert(cls.__dict__["revert"])  # type: ignore[method-assign]
+
+
+def succeeded(result: Any) -> bool:
+    """Tell, in ``revert``, whether the task had done its work before (its result is no failure)."""
+    return result is not None and not isinstance(result, failure.Failure)
+
+
+def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(execute)
+    def guarded(self: Task, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = execute(self, *args, **kwargs)
+        except errors.GlanceFlowsError:
+            raise
+        except Exception as cause:
+            LOG.exception("Task %s failed", self.name)
+            raise errors.TaskFailed(f"{self.name} failed: {type(cause).__name__}: {cause}") from cause
+        try:
+            return json.loads(json.dumps(result))
+        except (TypeError, ValueError) as cause:
+            raise errors.TaskFailed(f"the result of {self.name} is not JSON: {cause}") from cause
+
+    return guarded
+
+
+def _guard_revert(revert: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(revert)
+    wanted = "leftovers" in signature.parameters
+    parameters = list(signature.parameters.values())
+    if not wanted:
+        leftovers_parameter = inspect.Parameter("leftovers", inspect.Parameter.KEYWORD_ONLY)
+        rest = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        last = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+        parameters = [*rest, leftovers_parameter, *last]
+
+    @functools.wraps(revert)
+    def guarded(self: Task, *args: Any, leftovers: Leftovers, **kwargs: Any) -> None:
+        if wanted:
+            kwargs["leftovers"] = leftovers
+        try:
+            revert(self, *args, **kwargs)
+        except Exception as cause:
+            LOG.exception("Task %s could not be undone", self.name)
+            leftovers.add(f"{self.name} could not be undone", cause)
+
+    guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return guarded

@@ -1,0 +1,58 @@
+"""Tasks that delete an image: its rows first, so that nobody uses it, then its data, then the last word."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from glance_flows import errors, states
+from glance_flows.task import Task, succeeded
+
+LOG = logging.getLogger(__name__)
+
+
+class Condemn(Task):
+    """Make the image answer as deleted, its data still there (S1); provides ``deletion``."""
+
+    default_provides = "deletion"
+
+    def execute(self, db: Any, image_id: str) -> dict[str, Any]:
+        """Mark the image and everything attached to it.
+
+        :raises Gone, Forbidden: it is deleted already, or protected (S3)
+        """
+        found = db.deletions.begin(image_id)
+        return {"status": found.status, "at": found.at.isoformat(), "locations": list(found.locations)}
+
+    def revert(self, db: Any, image_id: str, result: Any) -> None:
+        """Bring the image back with the locations whose data is still there (S2)."""
+        if succeeded(result):
+            at = datetime.fromisoformat(result["at"])
+            db.deletions.take_back(image_id, result["status"], at, tuple(result["locations"]))
+
+
+class RemoveData(Task):
+    """Remove the data of every location, and what is staged; stops at a store that refuses (S2)."""
+
+    def execute(self, db: Any, stores: Any, staging: Any, image_id: str) -> int:
+        """Return how many locations were emptied.
+
+        :raises StoreInUse, StoreError, StoreUnavailable: the store that refused; it and those after it are untouched
+        """
+        staging.remove(image_id)
+        places = [place for place in db.locations.of(image_id) if place.status == states.PENDING_DELETE]
+        for place in places:
+            store = stores.holding(place)
+            try:
+                store.delete(place.url)
+            except errors.StoreDataMissing:
+                LOG.warning("The data of image %s in the store %s was gone already", image_id, store.name)
+            db.locations.mark_deleted(place.id)
+        return len(places)
+
+
+class Bury(Task):
+    """Give an image whose data is gone the status ``deleted``."""
+
+    def execute(self, db: Any, image_id: str) -> bool:
+        """Tell whether it was waiting for this."""
+        return bool(db.deletions.finish(image_id))

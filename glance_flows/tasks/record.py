@@ -1,0 +1,136 @@
+"""Tasks that keep the books: survey, lock, progress keys, publication, and the way back."""
+
+import logging
+from typing import Any
+
+from glance_flows import errors, states
+from glance_flows.images import Staged
+from glance_flows.request import ImportRequest
+from glance_flows.task import Leftovers, Task
+from glance_flows.tasks.reasons import describe, failed_stores
+
+LOG = logging.getLogger(__name__)
+_DATA_COLUMNS = ("size", "checksum", "os_hash_algo", "os_hash_value", "virtual_size")
+
+
+class Survey(Task):
+    """Note what the image is before anything is touched (law 3); provides ``before``."""
+
+    default_provides = "before"
+
+    def execute(self, db: Any, image_id: str) -> dict[str, Any]:
+        """Return the image's status, formats and data columns.
+
+        :raises Gone: the image went away between the request and its start (C5)
+        """
+        try:
+            image = db.images.get(image_id)
+        except errors.NotFound as failure:
+            raise errors.Gone(f"image {image_id} was deleted.") from failure
+        if image.gone:
+            raise errors.Gone(f"image {image_id} was deleted.")
+        kept = ("status", "disk_format", "container_format", *_DATA_COLUMNS)
+        return {name: getattr(image, name) for name in kept}
+
+
+class Lock(Task):
+    """Take the image and make the task row that Glance shows; undone last, with the reason of the failure (C9, C25)."""
+
+    def execute(self, db: Any, run_id: str, request: dict[str, Any]) -> str:
+        """Take the lock.
+
+        :raises Gone, Conflict, ImageBusy: nothing was taken and nothing is left
+        """
+        return str(db.claims.take(_claim(db, run_id, request)))
+
+    def revert(self, db: Any, run_id: str, request: dict[str, Any], flow_failures: Any, leftovers: Leftovers) -> None:
+        """Drop the lock and fail the task, telling why and what could not be undone."""
+        message = describe(flow_failures)
+        if leftovers.items:
+            message += " Left behind: " + "; ".join(leftovers.items)
+        db.claims.release(_claim(db, run_id, request), states.TASK_FAILURE, message)
+
+
+class Begin(Task):
+    """Show in the image that it is imported and whereto (C16); put it back as it was when the import fails (P6)."""
+
+    def execute(self, db: Any, run_id: str, image_id: str, request: dict[str, Any]) -> bool:
+        """Set the progress keys, and the status of an image without data."""
+        asked = ImportRequest.from_json(request)
+        db.images.begin_import(run_id, image_id, list(asked.stores), importing=asked.first_data)
+        return True
+
+    def revert(
+        self, db: Any, run_id: str, image_id: str, request: dict[str, Any], before: dict[str, Any], flow_failures: Any
+    ) -> None:
+        """Restore status and data columns; name the stores that failed (C12, C20)."""
+        asked = ImportRequest.from_json(request)
+        columns = {name: before[name] for name in _DATA_COLUMNS} if asked.first_data else {}
+        status = asked.status if asked.first_data else None
+        try:
+            db.images.end_import(run_id, image_id, status, columns, failed_stores(flow_failures))
+        except errors.Gone:
+            LOG.info("Image %s is gone: nothing of it has to be put back", image_id)
+
+
+class Publish(Task):
+    """Make the image active with its digests, if this is its first data; undone by :class:`Begin`."""
+
+    def execute(
+        self,
+        db: Any,
+        run_id: str,
+        image_id: str,
+        request: dict[str, Any],
+        staged: dict[str, Any],
+        tally: dict[str, Any],
+    ) -> bool:
+        """Publish the image."""
+        asked = ImportRequest.from_json(request)
+        contents = Staged.from_json(staged).contents if asked.first_data else None
+        db.locations.publish(run_id, image_id, tally["locations"], contents)
+        return True
+
+
+class Unstage(Task):
+    """Empty the staging area; from here on nothing fails the flow any more (law 5)."""
+
+    def execute(self, staging: Any, image_id: str, staged: dict[str, Any], leftovers: Leftovers) -> bool:
+        """Remove the staged file, if there is one."""
+        if not Staged.from_json(staged).ours:
+            return False
+        try:
+            return bool(staging.remove(image_id))
+        except OSError as failure:
+            leftovers.add(f"the staged file of image {image_id}", failure)
+            return False
+
+
+class Unlock(Task):
+    """Drop the lock and finish the task row."""
+
+    def execute(self, db: Any, run_id: str, request: dict[str, Any], tally: dict[str, Any], leftovers: Leftovers) -> bool:
+        """Finish; a database that is away leaves a lock that dies with its lease, not an import undone."""
+        claim = _claim(db, run_id, request)
+        try:
+            result = {"image_id": claim.image_id, "stores": tally["done"]}
+            held = db.claims.release(claim, states.TASK_SUCCESS, tally["message"], result)
+        except errors.DatabaseError as failure:
+            leftovers.add(f"the lock of image {claim.image_id}", failure)
+            return False
+        if not held:
+            LOG.warning("Run %s had lost the lock of image %s by the time it was done", run_id, claim.image_id)
+        return bool(held)
+
+
+def _claim(db: Any, run_id: str, request: dict[str, Any]) -> Any:
+    asked = ImportRequest.from_json(request)
+    return db.claim(
+        run_id=run_id,
+        image_id=asked.image_id,
+        statuses=(asked.status,),
+        owner=asked.owner,
+        request=asked.as_glance_shows_it(),
+        user=asked.identity.user,
+        request_id=asked.identity.request_id,
+    )

@@ -1,0 +1,187 @@
+"""Tasks that put staged bytes into stores, and the count of how it went."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from glance_flows import errors, states
+from glance_flows.images import Staged
+from glance_flows.ports import Reading, Store, Stored
+from glance_flows.request import ImportRequest
+from glance_flows.task import CancelToken, Leftovers, Task
+
+LOG = logging.getLogger(__name__)
+_FATAL = (errors.Gone, errors.LockLost)
+
+
+class Upload(Task):
+    """Uploads to one store, verifies, and records the location at once (C17, C21).
+
+    With partial success allowed a failure is a value, and :class:`Tally` decides; otherwise it stops the siblings.
+
+    :param store: name of the store
+    :param provides: name of the outcome
+    """
+
+    def __init__(self, store: str, provides: str) -> None:
+        super().__init__(store, provides=provides)
+
+    def execute(
+        self,
+        db: Any,
+        stores: Any,
+        notifier: Any,
+        cancel: CancelToken,
+        progress: Any,
+        run_id: str,
+        staged: dict[str, Any],
+        request: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the outcome: the store, whether it is ``ok`` or ``failed``, and the id of the location or the error."""
+        name = str(self.qualifier)
+        asked = ImportRequest.from_json(request)
+        work = _Work(db, stores.get(name), asked, run_id, Staged.from_json(staged))
+        try:
+            cancel.check()
+            progress.begin(name, work.staged.contents.size)
+            location_id = work.upload(Reading(name, cancel, progress))
+            progress.finish(name, "done")
+            notifier.emit("image.upload", work.announcement())
+            return {"store": name, "status": "ok", "location": location_id}
+        except errors.Cancelled:
+            progress.finish(name, "undone")
+            raise
+        except errors.GlanceFlowsError as failure:
+            progress.finish(name, "failed")
+            if asked.all_stores_must_succeed or isinstance(failure, _FATAL):
+                cancel.set(failure)
+                raise
+            LOG.warning("Image %s could not be stored in %s: %s", asked.image_id, name, failure)
+            db.locations.fail(run_id, asked.image_id, name)
+            return {"store": name, "status": "failed", "error": str(failure)}
+
+    def revert(self, db: Any, stores: Any, progress: Any, image_id: str, result: Any, leftovers: Leftovers) -> None:
+        """Remove the location, then the data; a failed upload has removed its own (C12)."""
+        if not isinstance(result, dict) or result["status"] != "ok":
+            return
+        name = str(self.qualifier)
+        found = [place for place in db.locations.of(image_id) if place.id == result["location"]]
+        db.locations.take_back(result["location"])
+        progress.finish(name, "undone")
+        for place in found:
+            try:
+                stores.get(name).delete(place.url)
+            except errors.StoreDataMissing:
+                LOG.info("The data of image %s in the store %s is gone already", image_id, name)
+            except errors.GlanceFlowsError as failure:
+                leftovers.add(f"the data of image {image_id} in the store {name}", failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One upload: the store, the bytes, and the books."""
+
+    db: Any
+    store: Store
+    asked: ImportRequest
+    run_id: str
+    staged: Staged
+
+    def upload(self, reading: Reading) -> int:
+        """Upload, verify and record; on any error nothing of it remains."""
+        try:
+            stored = self.store.add(self.asked.image_id, self.staged, reading)
+        except errors.StoreDuplicate:
+            self._make_room()
+            stored = self.store.add(self.asked.image_id, self.staged, reading)
+        try:
+            verify(self.store.name, self.staged, stored)
+            visible = self.asked.first_data and not self.asked.all_stores_must_succeed
+            return int(
+                self.db.locations.record(
+                    self.run_id,
+                    self.asked.image_id,
+                    stored.url,
+                    stored.metadata,
+                    activate=self.staged.contents if visible else None,
+                )
+            )
+        except BaseException:
+            self.store.delete(stored.url)
+            raise
+
+    def announcement(self) -> dict[str, Any]:
+        """Return the payload of the notification that the store has the image (C18)."""
+        contents = self.staged.contents
+        return {
+            "id": self.asked.image_id,
+            "run": self.run_id,
+            "store": self.store.name,
+            "size": contents.size,
+            "checksum": contents.checksum,
+            "os_hash_algo": contents.hash_algo,
+            "os_hash_value": contents.hash_value,
+        }
+
+    def _make_room(self) -> None:
+        """Remove an object of the image's name that no live location refers to: what a killed upload left, say (law 4).
+
+        :raises StoreDuplicate: something refers to it, or it cannot be found
+        """
+        image_id, store = self.asked.image_id, self.store
+        url = store.url_of(image_id)
+        if url is None:
+            raise errors.StoreDuplicate(f"the store {store.name} has an object named {image_id} that no image refers to.")
+        same = [place for place in self.db.locations.of(image_id) if place.url == url]
+        if any(place.status == states.ACTIVE for place in same) or self.db.locations.used_elsewhere(image_id, url):
+            raise errors.StoreDuplicate(f"the store {store.name} already has the data of image {image_id}.")
+        LOG.warning("The store %s has a stray object named %s: it is replaced", store.name, image_id)
+        store.delete(url)
+        for place in same:
+            self.db.locations.mark_deleted(place.id)
+
+
+class Tally(Task):
+    """Counts the outcomes of the uploads; provides ``tally``.
+
+    :param outcomes: the names of the outcomes
+    """
+
+    default_provides = "tally"
+
+    def __init__(self, outcomes: list[str]) -> None:
+        super().__init__(requires=outcomes)
+
+    def execute(self, **outcomes: dict[str, Any]) -> dict[str, Any]:
+        """Return which stores have the image, the ids of the locations, and a message.
+
+        :raises NoStoreSucceeded: none has it (C14)
+        """
+        results = [outcomes[name] for name in sorted(outcomes) if name.startswith("outcome_")]
+        done = [result for result in results if result["status"] == "ok"]
+        failed = [result for result in results if result["status"] != "ok"]
+        told = "; ".join(result["error"] for result in failed)
+        if not done:
+            raise errors.NoStoreSucceeded(f"no store took the image: {told}")
+        return {
+            "done": [result["store"] for result in done],
+            "failed": [result["store"] for result in failed],
+            "locations": [result["location"] for result in done],
+            "message": f"Some stores failed: {told}" if failed else "",
+        }
+
+
+def verify(store: str, staged: Staged, stored: Stored) -> None:
+    """Make sure that the store took what was staged (C21).
+
+    :raises VerificationFailed: naming what differs
+    """
+    contents = staged.contents
+    pairs = {
+        "size": (contents.size, stored.size),
+        "checksum": (contents.checksum, stored.checksum),
+        contents.hash_algo: (contents.hash_value, stored.hash_value),
+    }
+    for name, (sent, taken) in pairs.items():
+        if taken is not None and sent != taken:
+            raise errors.VerificationFailed(f"the store {store} took other data than was sent: {name} {taken}, not {sent}.")
