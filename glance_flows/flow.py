@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, Self
+from typing import Any, Generic, ParamSpec, Self, TypeAlias
 
 from taskflow import atom
 from taskflow import flow as taskflow_flow
@@ -20,8 +20,8 @@ from taskflow.patterns import linear_flow, unordered_flow
 from glance_flows import errors
 
 P = ParamSpec("P")
-Flow = taskflow_flow.Flow
-Part = taskflow_flow.Flow | atom.Atom
+Flow: TypeAlias = taskflow_flow.Flow
+Part: TypeAlias = taskflow_flow.Flow | atom.Atom
 
 _REGISTRY: dict[str, "FlowFactory[Any]"] = {}
 
@@ -122,7 +122,9 @@ def flow(compose: Callable[P, Flow]) -> FlowFactory[P]:
     name = compose.__name__.replace("_", "-")
     known = _REGISTRY.get(name)
     if known is not None and known.compose.__module__ != compose.__module__:
-        raise errors.ConfigurationError(f"two flows are named {name}: in {known.compose.__module__} and {compose.__module__}.")
+        raise errors.ConfigurationError(
+            f"two flows are named {name}: in {known.compose.__module__} and {compose.__module__}."
+        )
     factory = FlowFactory(compose, name)
     _REGISTRY[name] = factory
     return factory

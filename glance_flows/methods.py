@@ -9,7 +9,7 @@ import functools
 import logging
 from collections.abc import Iterable, Sequence
 from importlib import metadata
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 from stevedore import driver
@@ -65,7 +65,7 @@ def get(name: str) -> ImportMethod:
     :raises ConfigurationError: no package registers it, several do, or it cannot be loaded
     """
     try:
-        manager = driver.DriverManager(
+        manager: Any = driver.DriverManager(
             NAMESPACE, name, invoke_on_load=True, invoke_args=(name,), on_load_failure_callback=_raise
         )
     except stevedore_exception.NoMatches as failure:

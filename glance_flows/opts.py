@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 from oslo_db import options as db_options
 from oslo_utils import units
 
@@ -19,10 +19,12 @@ GLANCE_OPTS: list[cfg.Opt] = [
     cfg.DictOpt(
         "enabled_backends",
         default={},
-        help="The stores: a list of name:type pairs. Each store has a section of its name with the options of its type.",
+        help="The stores: a list of name:type pairs. Each has a section of its name with the options of its type.",
     ),
     cfg.BoolOpt("delayed_delete", default=False, help="Leave the data of deleted images to the scrubber."),
-    cfg.IntOpt("scrub_time", default=0, min=0, help="Seconds that a deleted image's data is kept before it is removed."),
+    cfg.IntOpt(
+        "scrub_time", default=0, min=0, help="Seconds that a deleted image's data is kept before it is removed."
+    ),
     cfg.IntOpt("scrub_pool_size", default=1, min=1, help="How many images are scrubbed at once."),
     cfg.IntOpt("wakeup_time", default=300, min=0, help="Seconds between two passes of a scrubber daemon."),
     cfg.BoolOpt("daemon", default=False, help="Run the scrubber as a daemon rather than once."),
@@ -36,7 +38,7 @@ GLANCE_OPTS: list[cfg.Opt] = [
     cfg.IntOpt("image_size_cap", default=units.Ti, min=1, help="The largest image, in bytes, that is taken in."),
     cfg.ListOpt(
         "enabled_import_methods",
-        item_type=cfg.types.String(quotes=True),
+        item_type=types.String(quotes=True),
         bounds=True,
         default=["glance-direct", "web-download", "copy-image"],
         help="The import methods on offer, each by the name of its plugin.",
@@ -81,7 +83,7 @@ IMPORT_OPTS: list[cfg.Opt] = [
 
 
 def _filter(name: str, default: Sequence[str] = (), item: str = "String") -> cfg.Opt:
-    kind = {"String": cfg.types.String(quotes=True), "Host": cfg.types.HostAddress(), "Port": cfg.types.Integer(1, 65535)}
+    kind = {"String": types.String(quotes=True), "Host": types.HostAddress(), "Port": types.Integer(1, 65535)}
     verb, what = name.split("_", 1)
     return cfg.ListOpt(
         name,
@@ -99,7 +101,7 @@ FILTERING_OPTS: list[cfg.Opt] = [
     _filter("disallowed_hosts", item="Host"),
     cfg.ListOpt(
         "allowed_ports",
-        item_type=cfg.types.Integer(1, 65535),
+        item_type=types.Integer(1, 65535),
         bounds=True,
         default=[80, 443],
         help="The ports that web-download is allowed; this list wins over disallowed_ports.",
@@ -108,7 +110,9 @@ FILTERING_OPTS: list[cfg.Opt] = [
 ]
 
 EXECUTOR_OPTS: list[cfg.Opt] = [
-    cfg.StrOpt("engine_mode", default="parallel", choices=("serial", "parallel"), help="How taskflow runs a flow's tasks."),
+    cfg.StrOpt(
+        "engine_mode", default="parallel", choices=("serial", "parallel"), help="How taskflow runs a flow's tasks."
+    ),
     cfg.IntOpt("max_workers", default=10, min=1, help="How many flows a process runs at once."),
 ]
 
@@ -121,7 +125,9 @@ FORMAT_OPTS: list[cfg.Opt] = [
 ]
 
 TASK_OPTS: list[cfg.Opt] = [
-    cfg.IntOpt("task_time_to_live", default=48, min=0, help="Hours after which the row of a finished task may be purged."),
+    cfg.IntOpt(
+        "task_time_to_live", default=48, min=0, help="Hours after which the row of a finished task may be purged."
+    ),
 ]
 
 OWN_OPTS: list[cfg.Opt] = [
@@ -140,9 +146,13 @@ OWN_OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt("store_timeout", default=300, min=1, help="Seconds without a byte after which a store is given up."),
     cfg.IntOpt("cancel_grace", default=5, min=0, help="Seconds that a store is given to stop when a run is cancelled."),
-    cfg.IntOpt("http_timeout", default=60, min=1, help="Seconds to wait for a web server to connect or to send a byte."),
-    cfg.IntOpt("chunk_size", default=4 * units.Mi, min=64 * units.Ki, help="Bytes read and written at a time."),
-    cfg.FloatOpt("progress_interval", default=5.0, min=0.1, help="Seconds between two progress messages in a task row."),
+    cfg.IntOpt(
+        "http_timeout", default=60, min=1, help="Seconds to wait for a web server to connect or to send a byte."
+    ),
+    cfg.IntOpt("chunk_size", default=units.Mi, min=64 * units.Ki, help="Bytes read and written at a time."),
+    cfg.FloatOpt(
+        "progress_interval", default=5.0, min=0.1, help="Seconds between two progress messages in a task row."
+    ),
     cfg.StrOpt(
         "copy_image_all_stores",
         default="missing",
@@ -216,7 +226,9 @@ def check(conf: cfg.ConfigOpts) -> None:
         raise errors.ConfigurationError("[glance_store] default_backend is not set: name one of enabled_backends.")
     if conf.enabled_backends and default not in conf.enabled_backends:
         known = ", ".join(sorted(conf.enabled_backends))
-        raise errors.ConfigurationError(f"[glance_store] default_backend = {default} is not one of the stores: {known}.")
+        raise errors.ConfigurationError(
+            f"[glance_store] default_backend = {default} is not one of the stores: {known}."
+        )
     key = conf.metadata_encryption_key
     if key is not None and len(key.encode()) not in (16, 24, 32):
         raise errors.ConfigurationError("metadata_encryption_key must have 16, 24 or 32 characters.")

@@ -48,11 +48,19 @@ class Staging(Protocol):
     """The staging area: where bytes wait between their source and the stores."""
 
     def take(
-        self, image_id: str, chunks: Iterable[bytes], *, algorithm: str, disk_format: str | None, limit: int | None = None
+        self,
+        image_id: str,
+        chunks: Iterable[bytes],
+        *,
+        algorithm: str,
+        disk_format: str | None,
+        limit: int | None = None,
     ) -> Staged:
         """Write ``chunks`` to the image's file, digesting and inspecting them on the way (C24)."""
 
-    def look(self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress) -> Staged:
+    def look(
+        self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
+    ) -> Staged:
         """Digest and inspect bytes that somebody else has staged."""
 
     def remove(self, image_id: str) -> bool:

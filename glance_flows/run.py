@@ -44,7 +44,7 @@ class Run:
         return self._failure
 
     def progress(self) -> Iterator[tuple[PartProgress, ...]]:
-        """Yield a snapshot of the parts (staging, then each store) whenever there is news, until the run is over (C26)."""
+        """Yield a snapshot of the parts, staging and stores, whenever there is news, until the run is over (C26)."""
         return self.board.watch()
 
     def cancel(self, reason: str = "the run was cancelled.") -> None:

@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from taskflow import task as taskflow_task
 from taskflow.types import failure
@@ -76,13 +76,16 @@ class Leftovers:
 class Task(taskflow_task.Task):
     """A step of a flow.
 
-    A subclass writes ``execute`` and, where it changes the world, ``revert`` beside it. Names are deterministic, since a
-    resumed run finds its tasks by name: the class's name in lower case, and what tells two of them apart after a colon.
+    A subclass writes ``execute`` and, where it changes the world, ``revert`` beside it. Names are deterministic, since
+    a resumed run finds its tasks by name: the class's name in lower case, then what tells two of them apart.
 
     :param qualifier: what tells this task from others of its class in the flow, such as the name of a store
     :param provides: the name under which the result is known to later tasks
     :param requires: facts that ``execute`` takes as keywords without naming them
     """
+
+    #: Says that what the task did cannot be undone: such tasks come last in their flow (law 5).
+    irreversible: ClassVar[bool] = False
 
     def __init__(
         self, qualifier: str | None = None, provides: str | None = None, requires: Iterable[str] | None = None
@@ -95,9 +98,9 @@ class Task(taskflow_task.Task):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "execute" in cls.__dict__:
-            cls.execute = _guard_execute(cls.__dict__["execute"])  # type: ignore[method-assign]
+            cls.execute = _guard_execute(cls.__dict__["execute"])
         if "revert" in cls.__dict__:
-            cls.revert = _guard_revert(cls.__dict__["revert"])  # type: ignore[method-assign]
+            cls.revert = _guard_revert(cls.__dict__["revert"])
 
 
 def succeeded(result: Any) -> bool:
@@ -125,23 +128,23 @@ def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 def _guard_revert(revert: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(revert)
-    wanted = "leftovers" in signature.parameters
     parameters = list(signature.parameters.values())
-    if not wanted:
-        leftovers_parameter = inspect.Parameter("leftovers", inspect.Parameter.KEYWORD_ONLY)
-        rest = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        last = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
-        parameters = [*rest, leftovers_parameter, *last]
+    names = {parameter.name for parameter in parameters}
+    anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    if "leftovers" not in names:
+        # Asked for on behalf of every task: what cannot be undone is recorded there.
+        at = len(parameters) - 1 if anything else len(parameters)
+        parameters.insert(at, inspect.Parameter("leftovers", inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(revert)
-    def guarded(self: Task, *args: Any, leftovers: Leftovers, **kwargs: Any) -> None:
-        if wanted:
-            kwargs["leftovers"] = leftovers
+    def guarded(self: Task, **kwargs: Any) -> None:
+        # taskflow hands over the result and the failures whether they are asked for or not.
+        wanted = kwargs if anything else {name: value for name, value in kwargs.items() if name in names}
         try:
-            revert(self, *args, **kwargs)
+            revert(self, **wanted)
         except Exception as cause:
             LOG.exception("Task %s could not be undone", self.name)
-            leftovers.add(f"{self.name} could not be undone", cause)
+            kwargs["leftovers"].add(f"{self.name} could not be undone", cause)
 
     guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return guarded

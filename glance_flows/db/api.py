@@ -53,7 +53,9 @@ class Database:
         """Return the task rows of an image, oldest first, as Glance shows them."""
         tasks, info = models.tasks, models.task_info
         query = sa.select(tasks, info.c.input, info.c.result, info.c.message)
-        query = query.select_from(tasks.outerjoin(info, info.c.task_id == tasks.c.id)).where(tasks.c.image_id == image_id)
+        query = query.select_from(tasks.outerjoin(info, info.c.task_id == tasks.c.id)).where(
+            tasks.c.image_id == image_id
+        )
         ordered = query.order_by(tasks.c.created_at, tasks.c.id)
         return self.engine.read(lambda connection: [dict(row) for row in connection.execute(ordered).mappings()])
 

@@ -1,7 +1,7 @@
 """One holder per image: the import lock that Glance and these flows share (C25), and the task row of its holder.
 
-The lock is the reserved property ``os_glance_import_task`` with the run's id. Its row and the row of the task appear and
-go in one transaction each, so that nobody ever sees a lock without a holder.
+The lock is the reserved property ``os_glance_import_task`` with the run's id. Its row and the row of the task appear
+together and go together, in one transaction each, so that nobody ever sees a lock without a holder.
 """
 
 from collections.abc import Iterable, Mapping
@@ -180,7 +180,9 @@ class Claims:
     def _evict(self, connection: sa.Connection, image_id: str) -> str | None:
         """Refuse if a live run holds the image; return the id of a dead run whose lock may be overwritten, or None."""
         held = sa.and_(_props.c.image_id == image_id, _props.c.name == states.LOCK, _props.c.deleted == sa.false())
-        lock = connection.execute(sa.select(_props.c.value, _props.c.created_at, _props.c.updated_at).where(held)).first()
+        lock = connection.execute(
+            sa.select(_props.c.value, _props.c.created_at, _props.c.updated_at).where(held)
+        ).first()
         if lock is None:
             return None
         query = sa.select(_tasks.c.updated_at, _info.c.input).join(_info, _info.c.task_id == _tasks.c.id, isouter=True)

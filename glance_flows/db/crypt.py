@@ -1,4 +1,4 @@
-"""The URLs of locations, encrypted as Glance encrypts them: AES in CBC mode, the vector first, in URL-safe base64 (S9)."""
+"""The URLs of locations, encrypted as Glance does: AES in CBC mode, the vector first, in URL-safe base64 (S9)."""
 
 import base64
 import binascii

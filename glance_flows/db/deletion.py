@@ -1,4 +1,4 @@
-"""The rows of a deletion: everything that goes with an image, in one transaction each way (S1–S3, P4)."""
+"""The rows of a deletion: everything that goes with an image, in one transaction each way (S1 to S3, P4)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,31 +62,30 @@ class Deletions:
 
         return self._engine.write(change)
 
-    def take_back(self, image_id: str, status: str, at: datetime, location_ids: tuple[int, ...]) -> None:
-        """Undo :meth:`begin`: the image as it was, with the locations whose data is still there.
+    def take_back(self, image_id: str, status: str, at: datetime, location_ids: tuple[int, ...]) -> bool:
+        """Undo :meth:`begin`: the image as it was, with the locations whose data is still there; tell whether it was.
+
+        An image that has lost all its data is not brought back: it stays as it is, for the scrubber to finish (S13).
 
         :param status: of the image before
         :param at: when it was deleted: what the same deletion took comes back, what was gone before stays gone
         :param location_ids: the locations it had
         """
         live: dict[str, Any] = {"deleted": False, "deleted_at": None, "updated_at": timeutils.utcnow()}
+        ours = sa.and_(_locations.c.id.in_(location_ids), _locations.c.status == states.PENDING_DELETE)
 
-        def change(connection: sa.Connection) -> None:
-            waiting = sa.and_(
-                _images.c.id == image_id,
-                _images.c.deleted_at == at,
-                _images.c.status.in_(states.GONE),
-            )
-            back = sa.update(_images).where(waiting).values(status=status, **live)
-            if not connection.execute(back).rowcount:
-                return
-            ours = sa.and_(_locations.c.id.in_(location_ids), _locations.c.status == states.PENDING_DELETE)
-            connection.execute(sa.update(_locations).where(ours).values(status=states.ACTIVE, **live))
+        def change(connection: sa.Connection) -> bool:
+            back = connection.execute(sa.update(_locations).where(ours).values(status=states.ACTIVE, **live))
+            if location_ids and not back.rowcount:
+                return False
+            of_image = sa.and_(_images.c.id == image_id, _images.c.deleted_at == at, _images.c.status.in_(states.GONE))
+            connection.execute(sa.update(_images).where(of_image).values(status=status, **live))
             for part in _ATTACHED:
                 same = sa.and_(part.c.image_id == image_id, part.c.deleted_at == at)
                 connection.execute(sa.update(part).where(same).values(**live))
+            return True
 
-        self._engine.write(change)
+        return self._engine.write(change)
 
     def finish(self, image_id: str) -> bool:
         """Move a pending image whose data is all gone to ``deleted``; tell whether it was (S2, S13)."""

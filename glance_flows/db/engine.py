@@ -83,7 +83,8 @@ class Engine:
         :raises DatabaseError: the database cannot be reached
         """
         with _translated():
-            return self._manager.writer.get_engine()
+            engine: sa.Engine = self._manager.writer.get_engine()
+        return engine
 
     def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Call ``query`` with a connection in a read transaction and return its result.
@@ -91,12 +92,12 @@ class Engine:
         :raises DatabaseError: the database cannot be reached or read
         """
         with _translated():
-            return self._read(query)
+            return retried(self._read)(query)
 
     def write(self, change: Callable[[sa.Connection], T]) -> T:
         """Call ``change`` with a connection in one write transaction and return its result.
 
-        Leaving commits, an exception rolls back. After a deadlock or a lost connection the whole of ``change`` is called
+        Leaving commits, an exception rolls back. After a deadlock or a lost connection all of ``change`` is called
         again, so it must not have effects outside the database.
 
         :raises DatabaseError: the database cannot be reached or written
@@ -104,16 +105,14 @@ class Engine:
         token = _WRITING.set(True)
         try:
             with _translated():
-                return self._write(change)
+                return retried(self._write)(change)
         finally:
             _WRITING.reset(token)
 
-    @retried
     def _read(self, query: Callable[[sa.Connection], T]) -> T:
         with self._manager.reader.connection.using(_Context()) as connection:
             return query(connection)
 
-    @retried
     def _write(self, change: Callable[[sa.Connection], T]) -> T:
         with self._manager.writer.connection.using(_Context()) as connection:
             return change(connection)

@@ -14,10 +14,11 @@ from glance_flows.images import Contents, Image, Location, Member
 
 _images = models.images
 _PARTS = (models.image_locations, models.image_properties, models.image_tags, models.image_members)
+_DATES = ("created_at", "updated_at", "deleted_at")
 _COLUMNS = (
-    "id status name owner visibility protected deleted disk_format container_format size virtual_size"
-    " checksum os_hash_algo os_hash_value created_at updated_at deleted_at"
-).split()
+    *("id", "status", "name", "owner", "visibility", "protected", "deleted", "disk_format", "container_format"),
+    *("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", *_DATES),
+)
 
 
 class Images:
@@ -37,7 +38,7 @@ class Images:
             row = connection.execute(sa.select(_images).where(_images.c.id == image_id)).mappings().first()
             if row is None:
                 raise errors.NotFound(f"there is no image {image_id}.")
-            return self._assemble(connection, row)
+            return self._assemble(connection, dict(row))
 
         return self._engine.read(query)
 
@@ -93,6 +94,21 @@ class Images:
         """
         return self._engine.write(lambda connection: move(connection, image_id, from_status, to, **columns))
 
+    def stage(self, image_id: str, size: int, host: str | None) -> bool:
+        """Note that a queued image's data is staged; tell whether it was queued.
+
+        :param size: of the data, in bytes
+        :param host: the URL of this host, for a glance-api that is to send its requests here
+        """
+
+        def change(connection: sa.Connection) -> bool:
+            moved = move(connection, image_id, states.QUEUED, states.UPLOADING, size=size)
+            if moved and host:
+                properties.put(connection, image_id, states.STAGE_HOST, host)
+            return moved
+
+        return self._engine.write(change)
+
     def begin_import(self, run_id: str, image_id: str, stores: list[str], *, importing: bool) -> None:
         """Show in the image that it is imported, and whereto (C16).
 
@@ -106,6 +122,7 @@ class Images:
                 move(connection, image_id, status, states.IMPORTING)
             properties.put(connection, image_id, states.IMPORTING_TO, ",".join(stores))
             properties.put(connection, image_id, states.FAILED_IMPORT, "")
+            properties.remove(connection, image_id, states.STAGE_HOST)
 
         self._engine.write(change)
 

@@ -41,7 +41,8 @@ class Locations:
             _drop_from_list(connection, image_id, str(metadata.get("store")))
             if activate is not None:
                 move(connection, image_id, states.IMPORTING, states.ACTIVE, **data_columns(activate))
-            return int(row.inserted_primary_key[0])
+            (row_id,) = row.inserted_primary_key or (0,)
+            return int(row_id)
 
         return self._engine.write(change)
 
@@ -64,8 +65,8 @@ class Locations:
     def publish(self, run_id: str, image_id: str, location_ids: list[int], first_data: Contents | None) -> None:
         """Make sure that the run's locations stand, and make an image with its first data active.
 
-        A glance-api that saves an image which it read a moment earlier soft-deletes every location it had not seen; such
-        rows are revived here.
+        A glance-api that saves an image which it read a moment earlier soft-deletes every location it had not seen:
+        such rows are revived here.
 
         :param first_data: what the data of an image that had none is; None for one that was active before
         :raises Gone, LockLost: see :func:`claims.guard`
@@ -73,7 +74,9 @@ class Locations:
 
         def change(connection: sa.Connection) -> None:
             claims.guard(connection, run_id, image_id)
-            lost = sa.and_(_table.c.id.in_(location_ids), _table.c.deleted == sa.true(), _table.c.status == states.DELETED)
+            lost = sa.and_(
+                _table.c.id.in_(location_ids), _table.c.deleted == sa.true(), _table.c.status == states.DELETED
+            )
             alive = {"deleted": False, "deleted_at": None, "status": states.ACTIVE, "updated_at": timeutils.utcnow()}
             connection.execute(sa.update(_table).where(lost).values(**alive))
             if first_data is not None:

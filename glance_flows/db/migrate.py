@@ -22,7 +22,7 @@ def sync(engine: Engine) -> str:
     connectable = engine.engine
     if belongs_to_glance(connectable):
         raise errors.ConfigurationError(
-            "this database belongs to a Glance: its tables are used as they are; upgrade them with glance-manage db sync."
+            "this database belongs to a Glance: its tables are used as they are; glance-manage upgrades them."
         )
     _create_database_folder(connectable)
     config = Config()

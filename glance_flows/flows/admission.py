@@ -1,4 +1,4 @@
-"""The door of imports and copies: what must not start is refused here, and leaves nothing behind (C2–C9)."""
+"""The door of imports and copies: what must not start is refused here, and leaves nothing behind (C2 to C9)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -84,7 +84,7 @@ class BoundedCall(Generic[T]):
     def _run(self) -> None:
         try:
             outcome: tuple[T | None, BaseException | None] = (self._call(), None)
-        except BaseException as failure:  # noqa: BLE001 - handed to the thread that waits
+        except BaseException as failure:
             outcome = (None, failure)
         with self._lock:
             self._outcome = outcome

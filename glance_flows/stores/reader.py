@@ -1,4 +1,4 @@
-"""Reading staged bytes for a store: polls for cancellation, reports progress, and can be stopped from another thread."""
+"""Reading staged bytes for a store: cancellable, with progress, and stoppable from another thread."""
 
 import os
 from collections.abc import Iterator

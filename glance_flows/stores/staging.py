@@ -13,6 +13,8 @@ from glance_flows.stores.digest import Digester
 from glance_flows.stores.inspect import Inspection
 
 PART = "staging"
+#: Ends the name of a file that is still being written; a glance-api takes it for a file of the same image.
+_PARTIAL = ".part"
 
 
 class StagingArea:
@@ -32,33 +34,45 @@ class StagingArea:
         return self.directory / image_id
 
     def take(
-        self, image_id: str, chunks: Iterable[bytes], *, algorithm: str, disk_format: str | None, limit: int | None = None
+        self,
+        image_id: str,
+        chunks: Iterable[bytes],
+        *,
+        algorithm: str,
+        disk_format: str | None,
+        limit: int | None = None,
     ) -> Staged:
         """Write ``chunks`` to the image's file, digesting them and, for a ``disk_format``, inspecting them on the way.
 
-        A file that a killed run left there is written over. On any error the file is removed.
+        The file appears under its name only when it is whole; on any error nothing of it stays.
 
         :param limit: most bytes to accept; by default ``image_size_cap``
         :raises TooLarge: there were more
         :raises UnsafeImage: see :meth:`accept`
         """
-        path = self.path(image_id)
+        partial = self.path(image_id).with_suffix(_PARTIAL)
         self._make_directory()
         try:
-            with open(path, "wb", buffering=0) as file, Digester(algorithm, self._inspection(disk_format)) as digester:
+            with (
+                open(partial, "wb", buffering=0) as file,
+                Digester(algorithm, self._inspection(disk_format)) as digester,
+            ):
                 for chunk in self._capped(chunks, limit or self._cap):
                     _write_all(file.fileno(), chunk)
                     digester.update(chunk)
-                contents = digester.contents()
-            return Staged(str(path), self.accept(contents), ours=True)
+                contents = self.accept(digester.contents())
+            partial.replace(self.path(image_id))
         except OSError as failure:
-            self.remove(image_id)
+            partial.unlink(missing_ok=True)
             raise errors.StoreError(f"cannot write to the staging area: {failure.strerror}.") from failure
         except BaseException:
-            self.remove(image_id)
+            partial.unlink(missing_ok=True)
             raise
+        return Staged(str(self.path(image_id)), contents, ours=True)
 
-    def look(self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress) -> Staged:
+    def look(
+        self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
+    ) -> Staged:
         """Digest and inspect what is staged for an image.
 
         :raises Conflict: nothing is staged on this host
@@ -95,6 +109,7 @@ class StagingArea:
 
     def remove(self, image_id: str) -> bool:
         """Remove the image's file; tell whether there was one."""
+        self.path(image_id).with_suffix(_PARTIAL).unlink(missing_ok=True)
         try:
             self.path(image_id).unlink()
         except FileNotFoundError:

@@ -62,7 +62,9 @@ class Stage(Task):
             staged = staging.take(image_id, chunks, algorithm=asked.algorithm, disk_format=inspected_format(before))
         if source.size is not None and staged.contents.size != source.size:
             staging.remove(image_id)
-            raise errors.SourceFailed(f"the source gave {staged.contents.size} bytes of the {source.size} it announced.")
+            raise errors.SourceFailed(
+                f"the source gave {staged.contents.size} bytes of the {source.size} it announced."
+            )
         progress.finish(PART, "done")
         return staged.to_json()
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from glance_flows import errors, states
-from glance_flows.task import Task, succeeded
+from glance_flows.task import Leftovers, Task, succeeded
 
 LOG = logging.getLogger(__name__)
 
@@ -23,15 +23,19 @@ class Condemn(Task):
         found = db.deletions.begin(image_id)
         return {"status": found.status, "at": found.at.isoformat(), "locations": list(found.locations)}
 
-    def revert(self, db: Any, image_id: str, result: Any) -> None:
+    def revert(self, db: Any, image_id: str, result: Any, leftovers: Leftovers) -> None:
         """Bring the image back with the locations whose data is still there (S2)."""
-        if succeeded(result):
-            at = datetime.fromisoformat(result["at"])
-            db.deletions.take_back(image_id, result["status"], at, tuple(result["locations"]))
+        if not succeeded(result):
+            return
+        at = datetime.fromisoformat(result["at"])
+        if not db.deletions.take_back(image_id, result["status"], at, tuple(result["locations"])):
+            leftovers.add(f"image {image_id} has no data any more and stays pending_delete until the next scrub")
 
 
 class RemoveData(Task):
     """Remove the data of every location, and what is staged; stops at a store that refuses (S2)."""
+
+    irreversible = True
 
     def execute(self, db: Any, stores: Any, staging: Any, image_id: str) -> int:
         """Return how many locations were emptied.
@@ -52,6 +56,8 @@ class RemoveData(Task):
 
 class Bury(Task):
     """Give an image whose data is gone the status ``deleted``."""
+
+    irreversible = True
 
     def execute(self, db: Any, image_id: str) -> bool:
         """Tell whether it was waiting for this."""

@@ -95,6 +95,8 @@ class Publish(Task):
 class Unstage(Task):
     """Empty the staging area; from here on nothing fails the flow any more (law 5)."""
 
+    irreversible = True
+
     def execute(self, staging: Any, image_id: str, staged: dict[str, Any], leftovers: Leftovers) -> bool:
         """Remove the staged file, if there is one."""
         if not Staged.from_json(staged).ours:
@@ -109,7 +111,11 @@ class Unstage(Task):
 class Unlock(Task):
     """Drop the lock and finish the task row."""
 
-    def execute(self, db: Any, run_id: str, request: dict[str, Any], tally: dict[str, Any], leftovers: Leftovers) -> bool:
+    irreversible = True
+
+    def execute(
+        self, db: Any, run_id: str, request: dict[str, Any], tally: dict[str, Any], leftovers: Leftovers
+    ) -> bool:
         """Finish; a database that is away leaves a lock that dies with its lease, not an import undone."""
         claim = _claim(db, run_id, request)
         try:

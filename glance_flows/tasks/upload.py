@@ -37,7 +37,7 @@ class Upload(Task):
         staged: dict[str, Any],
         request: dict[str, Any],
     ) -> dict[str, Any]:
-        """Return the outcome: the store, whether it is ``ok`` or ``failed``, and the id of the location or the error."""
+        """Return the outcome: the store, ``ok`` or ``failed``, and the id of the location or the error."""
         name = str(self.qualifier)
         asked = ImportRequest.from_json(request)
         work = _Work(db, stores.get(name), asked, run_id, Staged.from_json(staged))
@@ -131,7 +131,9 @@ class _Work:
         image_id, store = self.asked.image_id, self.store
         url = store.url_of(image_id)
         if url is None:
-            raise errors.StoreDuplicate(f"the store {store.name} has an object named {image_id} that no image refers to.")
+            raise errors.StoreDuplicate(
+                f"the store {store.name} has an object named {image_id} that no image refers to."
+            )
         same = [place for place in self.db.locations.of(image_id) if place.url == url]
         if any(place.status == states.ACTIVE for place in same) or self.db.locations.used_elsewhere(image_id, url):
             raise errors.StoreDuplicate(f"the store {store.name} already has the data of image {image_id}.")
@@ -184,4 +186,6 @@ def verify(store: str, staged: Staged, stored: Stored) -> None:
     }
     for name, (sent, taken) in pairs.items():
         if taken is not None and sent != taken:
-            raise errors.VerificationFailed(f"the store {store} took other data than was sent: {name} {taken}, not {sent}.")
+            raise errors.VerificationFailed(
+                f"the store {store} took other data than was sent: {name} {taken}, not {sent}."
+            )
