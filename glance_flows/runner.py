@@ -101,7 +101,8 @@ class Runner:
         return run
 
     def _execute(self, run: Run) -> None:
-        self._pulse.add(run)
+        if "request" in run.spec.facts():
+            self._pulse.add(run)
         emit = _events_of(run, self.services.notifier)
         result, failure = None, None
         try:

@@ -142,9 +142,10 @@ def _stores(asked: Asked, image: Image, method: ImportMethod, services: Services
 
 
 def _all_stores(held: set[str], copying: bool, services: Services) -> tuple[str, ...]:
+    """Return every store that is to get the image; none where a copy finds that all of them have it."""
     if copying and held and services.conf.glance_flows.copy_image_all_stores == "reject":
         raise errors.BadRequest("all_stores: some stores already have the image; name those that are to get it.")
     wanted = tuple(store.name for store in services.stores if not store.read_only and store.name not in held)
-    if not wanted:
-        raise errors.BadRequest("all_stores: every store already has the image.")
+    if not wanted and not copying:
+        raise errors.BadRequest("all_stores: there is no store that takes images.")
     return wanted

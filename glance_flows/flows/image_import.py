@@ -9,7 +9,7 @@ from glance_flows.flows.admission import Asked, admit_import
 from glance_flows.identity import Identity
 from glance_flows.request import ImportRequest
 from glance_flows.services import Services
-from glance_flows.tasks.record import Begin, Lock, Publish, Survey, Unlock, Unstage
+from glance_flows.tasks.record import Begin, Lock, NothingToDo, Publish, Survey, Unlock, Unstage
 from glance_flows.tasks.upload import Tally, Upload
 
 COPY_METHOD = "copy-image"
@@ -71,12 +71,15 @@ def _compose(resolved: Mapping[str, Any] | None) -> Flow:
     request = ImportRequest.from_json(resolved)
     outcomes = [f"outcome_{number:04d}" for number, _ in enumerate(request.stores)]
     uploads = [Upload(store, outcome) for store, outcome in zip(request.stores, outcomes, strict=True)]
+    if not request.stores:
+        return series("import", NothingToDo())
+    method = methods.get(request.method)
     return series(
         "import",
-        Survey(),
+        Survey(method.check),
         Lock(),
         Begin(),
-        *methods.get(request.method).tasks(request),
+        *method.tasks(request),
         lanes("uploads", request.lanes, list(uploads)),
         Tally(outcomes),
         Publish(),

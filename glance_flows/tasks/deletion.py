@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from glance_flows import errors, states
+from glance_flows.ports import Cancel
 from glance_flows.task import Leftovers, Task, succeeded
 
 LOG = logging.getLogger(__name__)
@@ -37,14 +38,15 @@ class RemoveData(Task):
 
     irreversible = True
 
-    def execute(self, db: Any, stores: Any, staging: Any, image_id: str) -> int:
-        """Return how many locations were emptied.
+    def execute(self, db: Any, stores: Any, staging: Any, cancel: Cancel, image_id: str) -> int:
+        """Return how many locations were emptied; a cancelled deletion keeps the rest.
 
         :raises StoreInUse, StoreError, StoreUnavailable: the store that refused; it and those after it are untouched
         """
         staging.remove(image_id)
         places = [place for place in db.locations.of(image_id) if place.status == states.PENDING_DELETE]
         for place in places:
+            cancel.check()
             store = stores.holding(place)
             try:
                 store.delete(place.url)

@@ -1,6 +1,7 @@
 """Tasks that keep the books: survey, lock, progress keys, publication, and the way back."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from glance_flows import errors, states
@@ -14,15 +15,24 @@ _DATA_COLUMNS = ("size", "checksum", "os_hash_algo", "os_hash_value", "virtual_s
 
 
 class Survey(Task):
-    """Note what the image is before anything is touched (law 3); provides ``before``."""
+    """Check the request once more and note what the image is before anything is touched (law 3); provides ``before``.
+
+    :param check: what the import method has to say of a request; it spoke at the door, which may be long ago
+    """
 
     default_provides = "before"
 
-    def execute(self, db: Any, image_id: str) -> dict[str, Any]:
+    def __init__(self, check: Callable[[ImportRequest, Any], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    def execute(self, db: Any, conf: Any, image_id: str, request: dict[str, Any]) -> dict[str, Any]:
         """Return the image's status, formats and data columns.
 
+        :raises BadRequest: the method refuses the request
         :raises Gone: the image went away between the request and its start (C5)
         """
+        self._check(ImportRequest.from_json(request), conf)
         try:
             image = db.images.get(image_id)
         except errors.NotFound as failure:
@@ -31,6 +41,17 @@ class Survey(Task):
             raise errors.Gone(f"image {image_id} was deleted.")
         kept = ("status", "disk_format", "container_format", *_DATA_COLUMNS)
         return {name: getattr(image, name) for name in kept}
+
+
+class NothingToDo(Task):
+    """Stands for a copy to every store that lacks the image, when none does; provides ``tally``."""
+
+    default_provides = "tally"
+
+    def execute(self, image_id: str) -> dict[str, Any]:
+        """Say so."""
+        LOG.info("Every store has image %s already", image_id)
+        return {"done": [], "failed": [], "locations": [], "message": "Every store has the image already."}
 
 
 class Lock(Task):
