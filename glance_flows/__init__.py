@@ -3,13 +3,18 @@
 Describe what is to happen with the functions of :mod:`glance_flows.flows`, and let a :class:`Runner` do it.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from glance_flows.flow import FlowSpec, flow, parallel, series
 from glance_flows.identity import Identity
 from glance_flows.methods import ImportMethod
 from glance_flows.request import ImportRequest
-from glance_flows.run import Run
-from glance_flows.runner import Runner
 from glance_flows.task import Task
+
+if TYPE_CHECKING:
+    from glance_flows.run import Run
+    from glance_flows.runner import Runner
 
 __all__ = [
     "FlowSpec",
@@ -24,3 +29,13 @@ __all__ = [
     "series",
 ]
 __version__ = "0.1.0"
+
+#: Found when they are first asked for: they bring the database and the stores, which a plugin, or the help of a
+#: command, does without.
+_LATER = {"Run": "glance_flows.run", "Runner": "glance_flows.runner"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
