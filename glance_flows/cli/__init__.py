@@ -1,0 +1,1 @@
+"""The command ``glance-flows``: thin, it parses, calls the library, and prints."""
