@@ -5,7 +5,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import fixtures
 from testtools import content
@@ -54,10 +57,10 @@ class GlanceTestCase(base.TestCase):
         if python is None:
             self._missing("the package glance is not installed")
         try:
-            self.database = self.useFixture(Database(self.backend, self.root))
+            self.database = self.use(Database(self.backend, self.root))
         except ServiceMissingError as missing:
             self._missing(str(missing))
-        self.server = self.useFixture(
+        self.server = self.use(
             GlanceServer(
                 self.root / "glance",
                 self.database.url,
@@ -68,6 +71,10 @@ class GlanceTestCase(base.TestCase):
         )
         self.addOnException(self._show_log)
         return self.server
+
+    def use(self, fixture: Any) -> Any:
+        """Set a fixture up and keep it as long as the Glance lives: here, for this test."""
+        return self.useFixture(fixture)
 
     def stored(self, store: str, image_id: str) -> bytes | None:
         """Return the bytes a file store holds for an image, or None."""
@@ -81,3 +88,34 @@ class GlanceTestCase(base.TestCase):
 
     def _show_log(self, exc_info: object) -> None:
         self.addDetail("glance-api.log", content.text_content(self.server.log()[-LOG_TAIL:]))
+
+
+class SharedGlanceTestCase(GlanceTestCase):
+    """Tests that share one Glance and its database, each with images of its own.
+
+    The Glance starts with the first test of the class, so that a missing service skips each test.
+    """
+
+    _shared: ClassVar[dict[str, Any]]
+
+    def setUp(self) -> None:
+        super().setUp()
+        cls = type(self)
+        if "_shared" in cls.__dict__:
+            self.__dict__.update(cls._shared)
+            self.addOnException(self._show_log)
+            return
+        root = tempfile.TemporaryDirectory(prefix="glance-interop-")
+        cls.addClassCleanup(root.cleanup)
+        self.root = Path(root.name)
+        self.start_glance(**self.configure())
+        cls._shared = {name: getattr(self, name) for name in ("root", "database", "server")}
+
+    def configure(self) -> Mapping[str, Override]:
+        """Return the options of the Glance, as :class:`GlanceServer` takes them."""
+        return {}
+
+    def use(self, fixture: Any) -> Any:
+        fixture.setUp()
+        type(self).addClassCleanup(fixture.cleanUp)
+        return fixture

@@ -9,9 +9,7 @@ import fixtures
 import sqlalchemy as sa
 
 REQUIRE_SERVICES = "GLANCE_FLOWS_REQUIRE_SERVICES"
-POSTGRESQL = os.environ.get(
-    "GLANCE_FLOWS_POSTGRESQL_URL", "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
-)
+POSTGRESQL = os.environ.get("GLANCE_FLOWS_POSTGRESQL_URL", "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres")
 MYSQL = os.environ.get("GLANCE_FLOWS_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/")
 
 

@@ -71,9 +71,7 @@ class GlanceClient:
         headers = {"Content-Type": "application/octet-stream"}
         self._checked("PUT", f"images/{image_id}/stage", data=as_stream(data), headers=headers)
 
-    def import_image(
-        self, image_id: str, method: str, *, uri: str | None = None, **options: Any
-    ) -> None:
+    def import_image(self, image_id: str, method: str, *, uri: str | None = None, **options: Any) -> None:
         """Ask for an import; ``options`` are ``stores``, ``all_stores`` and the like."""
         how = {"name": method} if uri is None else {"name": method, "uri": uri}
         self._checked("POST", f"images/{image_id}/import", json={"method": how, **options})
@@ -110,9 +108,7 @@ class GlanceClient:
         """Delete the image."""
         self._checked("DELETE", f"images/{image_id}")
 
-    def wait_for(
-        self, image_id: str, predicate: Callable[[Record], object], timeout: float = 60.0
-    ) -> Record:
+    def wait_for(self, image_id: str, predicate: Callable[[Record], object], timeout: float = 60.0) -> Record:
         """Return the image's record as soon as ``predicate`` likes it.
 
         :raises TimeoutError: it never did; the error holds the last record and its tasks
@@ -143,9 +139,9 @@ class GlanceClient:
         return record
 
 
-def as_stream(data: bytes | IO[bytes]) -> IO[bytes]:
-    """Return something ``requests`` streams with a Content-Length: never chunked."""
-    return io.BytesIO(data) if isinstance(data, bytes) else data
+def as_stream(data: bytes | IO[bytes]) -> bytes | IO[bytes]:
+    """Return something ``requests`` sends with a Content-Length: never chunked, as it sends an empty stream."""
+    return io.BytesIO(data) if isinstance(data, bytes) and data else data
 
 
 def wait_for_import(client: GlanceClient, image_id: str, timeout: float = 60.0) -> Record:

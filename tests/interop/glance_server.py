@@ -9,11 +9,13 @@ Glance configuration.
 """
 
 import configparser
+import contextlib
+import fcntl
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +30,7 @@ Override = Value | Mapping[str, Value]
 
 SECONDS_TO_START = 60.0
 SECONDS_TO_STOP = 15.0
+SECONDS_TO_SAVE = 15.0
 
 PASTE = """\
 [composite:glance-api]
@@ -141,6 +144,13 @@ class GlanceServer(fixtures.Fixture):
         except subprocess.TimeoutExpired:
             self.kill()
 
+    @contextlib.contextmanager
+    def held_saves(self) -> Iterator["HeldSaves"]:
+        """Let Glance read images but not save or remove them, for as long as the block lasts."""
+        with open(self.root / "saves.lock", "a") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield HeldSaves(self.root / "saving")
+
     def log(self) -> str:
         """Return what the server has logged so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
@@ -187,9 +197,7 @@ class GlanceServer(fixtures.Fixture):
     def _sync_database(self) -> None:
         command = [self.python, "-m", "glance.cmd.manage"]
         command += ["--config-file", str(self.config_file), "db", "sync"]
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"glance-manage db sync on {self.db_url} failed:\n{done.stdout}")
 
@@ -199,9 +207,7 @@ class GlanceServer(fixtures.Fixture):
         with self.log_file.open("ab") as log:
             self._process = self._spawn(command, descriptor, log)
 
-    def _spawn(
-        self, command: list[str], descriptor: int, log: IO[bytes]
-    ) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: list[str], descriptor: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -222,6 +228,22 @@ class GlanceServer(fixtures.Fixture):
             return self.admin.request("GET", "images", params={"limit": "1"}, timeout=2).ok
         except requests.RequestException:
             return False
+
+
+class HeldSaves:
+    """The saves of a Glance, all waiting.
+
+    :param mark: a file that Glance touches before it waits
+    """
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+        mark.unlink(missing_ok=True)
+
+    def wait_for_one(self) -> None:
+        """Wait until Glance has read an image and is about to save or remove it."""
+        wait_until(self._mark.exists, SECONDS_TO_SAVE, what="a save of the Glance API")
+        self._mark.unlink()
 
 
 def listening_socket(port: int = 0) -> socket.socket:

@@ -5,14 +5,22 @@ standard library's, one thread a request. It runs in the interpreter that has Gl
 hence imports nothing of this project. The configuration is found as Glance finds it, by
 ``OS_GLANCE_CONFIG_DIR``.
 
+The one thing that is not Glance's: before it saves or removes an image it touches ``saving`` and waits
+for a shared lock on ``saves.lock`` in its working directory. A test that holds that lock can act
+between Glance's reading of an image and its saving, which otherwise nobody could time.
+
 The socket is inherited rather than opened here because its port must already be in
 ``worker_self_reference_url`` when Glance reads its configuration.
 """
 
+import fcntl
+import functools
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -51,11 +59,27 @@ class ThreadedServer(ThreadingMixIn, WSGIServer):
         self.close_request(request)
 
 
+def patient(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of Glance's image repository that waits until saves are not held."""
+
+    @functools.wraps(write)
+    def waiting(*args: Any, **keywords: Any) -> Any:
+        Path("saving").touch()
+        with open("saves.lock", "a") as gate:
+            fcntl.flock(gate, fcntl.LOCK_SH)
+        return write(*args, **keywords)
+
+    return waiting
+
+
 def main(file_descriptor: int) -> None:
     """Serve until SIGTERM; then let Glance finish or abandon its imports (its ``atexit`` hook)."""
     # Importing it starts Glance: it reads its configuration and opens stores and database.
+    import glance.db  # type: ignore[import,unused-ignore]
     from glance.wsgi.api import application  # type: ignore[import,unused-ignore]
 
+    glance.db.ImageRepo.save = patient(glance.db.ImageRepo.save)
+    glance.db.ImageRepo.remove = patient(glance.db.ImageRepo.remove)
     server = ThreadedServer(socket.socket(fileno=file_descriptor))
     server.set_app(application)
 

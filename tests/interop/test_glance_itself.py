@@ -23,9 +23,7 @@ class TestGlanceOnSQLite(GlanceTestCase):
 
     def _deletion(self, image_id: str) -> tuple[str, bool, list[tuple[str, bool]]]:
         image = self.database.rows("SELECT status, deleted FROM images WHERE id = :i", i=image_id)
-        locations = self.database.rows(
-            "SELECT status, deleted FROM image_locations WHERE image_id = :i", i=image_id
-        )
+        locations = self.database.rows("SELECT status, deleted FROM image_locations WHERE image_id = :i", i=image_id)
         pairs = [(str(row["status"]), bool(row["deleted"])) for row in locations]
         return image[0]["status"], bool(image[0]["deleted"]), pairs
 
