@@ -26,13 +26,15 @@ class Fuse(Task):
         raise errors.TaskFailed(f"blown after {self.qualifier}")
 
 
-class _FusedRunner(Runner):
-    """Runs flows with a fuse after one of their tasks."""
+class FusibleRunner(Runner):
+    """Runs flows, while :attr:`after` names a task with a fuse after it."""
 
-    after = ""
+    after: str | None = None
 
     def build(self, spec: FlowSpec) -> Flow:
-        return fused(spec.build(), self.after)
+        """Return the flow, with the fuse where one is wanted."""
+        plain = super().build(spec)
+        return plain if self.after is None else fused(plain, self.after)
 
 
 class FlowTestCase(unittest.TestCase):
@@ -46,7 +48,7 @@ class FlowTestCase(unittest.TestCase):
         self.root = Path(tempfile.mkdtemp(prefix="glance-flows-"))
         self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
         self.services = self.make_services()
-        self.runner = Runner(self.services)
+        self.runner = FusibleRunner(self.services)
         self.addCleanup(self.runner.close)
         self.world = World(self.services)
 
@@ -71,14 +73,16 @@ class FlowTestCase(unittest.TestCase):
         before = self.world.picture()
         for name in names:
             with self.subTest(after=name):
-                runner = _FusedRunner(self.services)
-                runner.after = name
-                run = runner.submit(spec)
-                run.wait(60)
+                self.runner.after = name
+                try:
+                    run = self.runner.submit(spec)
+                    run.wait(60)
+                finally:
+                    self.runner.after = None
                 self.assertIsInstance(run.error, errors.GlanceFlowsError, f"the fuse after {name} did not blow")
-                self.assertIn("blown", str(run.error))
-                self.assertEqual([], run.leftovers.items)
-                self.assertEqual(before, self.world.picture())
+                self.assertEqual(f"blown after {name}", str(run.error))
+                self.assertEqual([], run.leftovers.items, f"left behind by a failure after {name}")
+                self.assertEqual(before, self.world.picture(), f"not as before after a failure after {name}")
 
     def _fusible(self, spec: FlowSpec) -> list[str]:
         admit = spec.factory.admit

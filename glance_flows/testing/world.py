@@ -11,6 +11,7 @@ from oslo_config import cfg
 from glance_flows import opts, states
 from glance_flows.db import Database, migrate, models
 from glance_flows.services import Services
+from glance_flows.testing.memory import MemoryStore
 
 _TIMES = frozenset({"updated_at"})
 _PROGRESS = frozenset({states.IMPORTING_TO, states.FAILED_IMPORT, states.STAGE_HOST})
@@ -60,7 +61,7 @@ class World:
         """Make an image and return its id.
 
         :param data: its bytes, which go into ``store`` and make it active; None leaves it queued
-        :param store: the name of a file store, by default the default store
+        :param store: the name of a store of files or in memory, by default the default store
         :param values: columns of the image; ``properties`` and ``tags`` too
         """
         image_id = str(uuid.uuid4())
@@ -72,10 +73,13 @@ class World:
         return image_id
 
     def store(self, image_id: str, data: bytes, store: str) -> None:
-        """Put bytes into a file store, and their location and digests into the rows, as a Glance would have done."""
-        url = self.services.stores.get(store).url_of(image_id)
-        path = Path(str(url).removeprefix("file://"))
-        path.write_bytes(data)
+        """Put bytes into a store, and their location and digests into the rows, as a Glance would have done."""
+        holder: Any = self.services.stores.get(store)
+        url = holder.url_of(image_id)
+        if isinstance(holder, MemoryStore):
+            holder.objects[image_id] = data
+        else:
+            Path(str(url).removeprefix("file://")).write_bytes(data)
         digests = {
             "size": len(data),
             "checksum": hashlib.md5(data, usedforsecurity=False).hexdigest(),
@@ -99,7 +103,7 @@ class World:
         self.db.images.stage(image_id, len(data), None)
 
     def picture(self) -> dict[str, Any]:
-        """Return every row and every file, without times of change, progress keys and task rows (P6)."""
+        """Return every row, file and object in memory, without times of change, progress keys and task rows (P6)."""
         found: dict[str, Any] = {}
         for table in _PICTURED:
             rows = self.db.engine.read(lambda c, t=table: list(c.execute(sa.select(t)).mappings()))  # type: ignore[misc]
@@ -111,6 +115,9 @@ class World:
             for path in sorted(directory.rglob("*")):
                 if path.is_file():
                     found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for store in self.services.stores:
+            if isinstance(store, MemoryStore):
+                found |= {f"{store.name} {key}": data for key, data in store.objects.items()}
         return found
 
     def directories(self) -> list[Path]:
