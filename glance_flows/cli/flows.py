@@ -98,7 +98,7 @@ class Delete(base.Lister):
         return ("id", "status", "message"), rows
 
     def _delete(self, runner: "Runner", image_id: str, delayed: bool | None) -> tuple[str, str]:
-        from glance_flows.cli.told import sentence, tell
+        from glance_flows.cli.told import tell
         from glance_flows.flows import delete_image
 
         try:
@@ -107,7 +107,7 @@ class Delete(base.Lister):
         except errors.GlanceFlowsError as failure:
             self.status = 1
             tell(failure, debug=self.context.debug)
-            return "failed", sentence(failure)
+            return "failed", str(failure)
 
 
 def outcome(runner: "Runner", image_id: str, facts: dict[str, Any]) -> dict[str, Any]:
