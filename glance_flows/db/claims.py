@@ -152,12 +152,23 @@ class Claims:
         """
 
         def change(connection: sa.Connection) -> None:
-            ids = sorted(messages)
-            connection.execute(sa.update(_tasks).where(_tasks.c.id.in_(ids)).values(updated_at=timeutils.utcnow()))
-            for run_id in ids:
+            ours = sa.and_(_tasks.c.id.in_(sorted(messages)), _tasks.c.status == states.TASK_PROCESSING)
+            connection.execute(sa.update(_tasks).where(ours).values(updated_at=timeutils.utcnow()))
+            # A run that ended meanwhile has had its last word: what it says of progress comes too late.
+            for run_id in connection.execute(sa.select(_tasks.c.id).where(ours).order_by(_tasks.c.id)).scalars().all():
                 if messages[run_id] is not None:
                     said = sa.update(_info).where(_info.c.task_id == run_id).values(message=messages[run_id])
                     connection.execute(said)
+
+        self._engine.write(change)
+
+    def open_task(self, run_id: str) -> None:
+        """Make the task row of a run that claims many images, so that a glance-api honours its claims."""
+        claim = Claim(run_id, "", (), "", {"glance_flows": "scrub"})
+
+        def change(connection: sa.Connection) -> None:
+            if not connection.execute(sa.select(_tasks.c.id).where(_tasks.c.id == run_id)).first():
+                _insert_task(connection, claim)
 
         self._engine.write(change)
 
