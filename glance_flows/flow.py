@@ -73,11 +73,10 @@ class FlowSpec:
         return self.factory.compose(**self.arguments)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the tasks of the flow are told: the image, and the admitted request where there is one."""
-        facts: dict[str, Any] = {"image_id": self.arguments["image_id"]}
-        if "resolved" in self.arguments:
-            facts["request"] = self.arguments["resolved"]
-        return facts
+        """Return what the tasks of the flow are told: its arguments, or the admitted request in their place."""
+        facts = {**self.factory.defaults(), **self.arguments}
+        resolved = facts.pop("resolved", None)
+        return facts if resolved is None else {"image_id": facts["image_id"], "request": resolved}
 
     def replace(self, **arguments: Any) -> Self:
         """Return the same flow with some arguments replaced."""
@@ -97,15 +96,21 @@ class FlowSpec:
 class FlowFactory(Generic[P]):
     """A registered composition; calling it describes the flow, :attr:`compose` builds it."""
 
-    def __init__(self, compose: Callable[P, Flow], name: str) -> None:
+    def __init__(self, compose: Callable[P, Flow], name: str, event: str | None = None) -> None:
         self.compose = compose
         self.name = name
+        self.event = event
         self.admit: Callable[..., FlowSpec] | None = None
         update_wrapper(self, compose)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FlowSpec:
         bound = inspect.signature(self.compose).bind(*args, **kwargs)
         return FlowSpec(self.name, bound.arguments)
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the arguments that have a default, with it."""
+        parameters = inspect.signature(self.compose).parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
     def admission(self, check: Callable[..., FlowSpec]) -> Callable[..., FlowSpec]:
         """Register ``check(spec, services, identity)``, which a runner calls at the door.
@@ -117,14 +122,19 @@ class FlowFactory(Generic[P]):
         return check
 
 
-def flow(compose: Callable[P, Flow]) -> FlowFactory[P]:
-    """Register a function that composes a flow, under the name of the function with dashes for underscores."""
-    name = compose.__name__.replace("_", "-")
-    known = _REGISTRY.get(name)
-    if known is not None and known.compose.__module__ != compose.__module__:
-        raise errors.ConfigurationError(
-            f"two flows are named {name}: in {known.compose.__module__} and {compose.__module__}."
-        )
-    factory = FlowFactory(compose, name)
-    _REGISTRY[name] = factory
-    return factory
+def flow(event: str | None = None) -> Callable[[Callable[P, Flow]], FlowFactory[P]]:
+    """Register a function that composes a flow, under the name of the function with dashes for underscores.
+
+    :param event: the first words of the notifications sent when a run of this flow starts and ends; None for none
+    """
+
+    def register(compose: Callable[P, Flow]) -> FlowFactory[P]:
+        name = compose.__name__.replace("_", "-")
+        known = _REGISTRY.get(name)
+        if known is not None and known.compose.__module__ != compose.__module__:
+            places = f"{known.compose.__module__} and {compose.__module__}"
+            raise errors.ConfigurationError(f"two flows are named {name}: in {places}.")
+        _REGISTRY[name] = factory = FlowFactory(compose, name, event)
+        return factory
+
+    return register

@@ -14,6 +14,9 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "image.import.start": ("id", "run", "flow", "method", "stores"),
     "image.upload": ("id", "run", "store", "size", "checksum", "os_hash_algo", "os_hash_value"),
     "image.import.end": ("id", "run", "flow", "method", "stores", "state", "error"),
+    "image.restore": ("id", "run", "properties", "tags", "members"),
+    "image.restore.start": ("id", "run", "flow"),
+    "image.restore.end": ("id", "run", "flow", "state", "error"),
     "image.delete.start": ("id", "run", "flow"),
     "image.delete.end": ("id", "run", "flow", "state", "error"),
 }

@@ -137,6 +137,11 @@ OWN_OPTS: list[cfg.Opt] = [
         secret=True,
         help="Database URL of the flows' own state, never Glance's database; by default an SQLite file in state_path.",
     ),
+    cfg.StrOpt(
+        "coordination_url",
+        secret=True,
+        help="Where scrubbers of several hosts see each other: a tooz URL of Redis, PostgreSQL or MySQL.",
+    ),
     cfg.IntOpt("lease_seconds", default=60, min=3, help="A run that shows no sign of life for so long is dead (C25)."),
     cfg.IntOpt(
         "foreign_lease_seconds",

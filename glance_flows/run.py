@@ -35,8 +35,8 @@ class Run:
 
     @property
     def image_id(self) -> str:
-        """The image this run works on."""
-        return str(self.spec.arguments["image_id"])
+        """The image this run works on; empty for a run over many."""
+        return str(self.spec.arguments.get("image_id", ""))
 
     @property
     def error(self) -> BaseException | None:

@@ -36,7 +36,7 @@ class Runner:
         self._mode = conf.taskflow_executor.engine_mode
         self._flows = ThreadPoolExecutor(workers, thread_name_prefix="flow")
         self._tasks = ThreadPoolExecutor(
-            workers * conf.image_import_opts.max_parallel_stores, thread_name_prefix="task"
+            max(workers * conf.image_import_opts.max_parallel_stores, conf.scrub_pool_size), thread_name_prefix="task"
         )
         own = conf.glance_flows
         self._pulse = Pulse(services.db, own.lease_seconds, own.progress_interval)
@@ -147,13 +147,14 @@ def _unforeseen(cause: BaseException) -> errors.GlanceFlowsError:
 
 def _events_of(run: Run, notifier: Notifier) -> Callable[..., None]:
     """Return a function that emits the start and the end of a run (C18)."""
-    kind = "delete" if run.spec.flow.startswith("delete") else "import"
+    kind = run.spec.factory.event
     payload: dict[str, Any] = {"id": run.image_id, "run": run.id, "flow": run.spec.flow}
-    if kind == "import":
-        request = run.spec.arguments["resolved"]
+    request = run.spec.arguments.get("resolved")
+    if request is not None:
         payload |= {"method": request["method"], "stores": request["stores"]}
 
     def emit(moment: str, **more: Any) -> None:
-        notifier.emit(f"image.{kind}.{moment}", {**payload, **more})
+        if kind is not None:
+            notifier.emit(f"{kind}.{moment}", {**payload, **more})
 
     return emit

@@ -13,7 +13,9 @@ from glance_flows.db.deletion import Deletions
 from glance_flows.db.engine import Engine
 from glance_flows.db.images import Images
 from glance_flows.db.locations import Locations
+from glance_flows.db.pending import Pending
 from glance_flows.db.properties import Properties
+from glance_flows.db.restoration import Restorations
 
 
 class Database:
@@ -31,12 +33,15 @@ class Database:
         self.locations = Locations(engine, cryptographer)
         self.properties = Properties(engine)
         self.deletions = Deletions(engine)
+        lease = timedelta(seconds=own.lease_seconds)
+        self.pending = Pending(engine, cryptographer, lease)
         self.claims = Claims(
             engine,
-            lease=timedelta(seconds=own.lease_seconds),
+            lease=lease,
             foreign_lease=timedelta(seconds=own.foreign_lease_seconds),
             keep=timedelta(hours=conf.task.task_time_to_live),
         )
+        self.restorations = Restorations(engine, self.claims)
 
     #: Makes the value with which an image is claimed.
     claim = Claim

@@ -106,8 +106,8 @@ class Claims:
                 wanted = " or ".join(claim.statuses)
                 raise errors.Conflict(f"image {claim.image_id} is {status}; this needs it to be {wanted}.")
             if not self._holds(connection, claim):
-                dead = self._evict(connection, claim.image_id)
-                _seize(connection, claim, dead)
+                dead = self.evict(connection, claim.image_id)
+                seize(connection, claim.run_id, claim.image_id, dead)
                 _insert_task(connection, claim)
             return status
 
@@ -123,7 +123,7 @@ class Claims:
 
         :raises ImageBusy: a live run holds the image (C9)
         """
-        self._engine.read(lambda connection: self._evict(connection, image_id))
+        self._engine.read(lambda connection: self.evict(connection, image_id))
 
     def release(self, claim: Claim, status: str, message: str, result: Mapping[str, Any] | None = None) -> bool:
         """Drop the lock, if the run still holds it, and finish its task; tell whether it was held.
@@ -136,14 +136,21 @@ class Claims:
             held = sa.and_(_props.c.image_id == claim.image_id, _props.c.name == states.LOCK)
             # Of an image deleted meanwhile Glance has soft-deleted the lock with the other properties.
             dropped = connection.execute(sa.delete(_props).where(held, _props.c.value == claim.run_id))
-            now = timeutils.utcnow()
-            finished = {"status": status, "updated_at": now, "expires_at": now + self._keep}
-            connection.execute(sa.update(_tasks).where(_tasks.c.id == claim.run_id).values(**finished))
+            self._end_task(connection, claim.run_id, status)
             info = {"message": message, "result": result}
             connection.execute(sa.update(_info).where(_info.c.task_id == claim.run_id).values(**info))
             return bool(dropped.rowcount)
 
         return self._engine.write(change)
+
+    def close_task(self, run_id: str, status: str) -> None:
+        """Finish the task row of a run that claimed many images."""
+        self._engine.write(lambda connection: self._end_task(connection, run_id, status))
+
+    def _end_task(self, connection: sa.Connection, run_id: str, status: str) -> None:
+        now = timeutils.utcnow()
+        finished = {"status": status, "updated_at": now, "expires_at": now + self._keep}
+        connection.execute(sa.update(_tasks).where(_tasks.c.id == run_id).values(**finished))
 
     def renew(self, messages: Mapping[str, str | None]) -> None:
         """Renew the leases of runs, and tell how far they are.
@@ -188,7 +195,7 @@ class Claims:
         """Whether the run has the image already: its task was interrupted after the act and is executed again."""
         return properties.value(connection, claim.image_id, states.LOCK) == claim.run_id
 
-    def _evict(self, connection: sa.Connection, image_id: str) -> str | None:
+    def evict(self, connection: sa.Connection, image_id: str) -> str | None:
         """Refuse if a live run holds the image; return the id of a dead run whose lock may be overwritten, or None."""
         held = sa.and_(_props.c.image_id == image_id, _props.c.name == states.LOCK, _props.c.deleted == sa.false())
         lock = connection.execute(
@@ -212,15 +219,14 @@ class Claims:
         return str(lock.value)
 
 
-def _seize(connection: sa.Connection, claim: Claim, dead: str | None) -> None:
+def seize(connection: sa.Connection, run_id: str, image_id: str, dead: str | None) -> None:
     """Write the lock over a deleted row or a dead run's, or insert it; a glance-api that was faster wins."""
     free = sa.or_(_props.c.deleted == sa.true(), _props.c.value == dead)
-    row = sa.and_(_props.c.image_id == claim.image_id, _props.c.name == states.LOCK, free)
+    row = sa.and_(_props.c.image_id == image_id, _props.c.name == states.LOCK, free)
     now = timeutils.utcnow()
-    values = {"value": claim.run_id, "deleted": False, "deleted_at": None, "updated_at": now}
+    values = {"value": run_id, "deleted": False, "deleted_at": None, "updated_at": now}
     if not connection.execute(sa.update(_props).where(row).values(**values)).rowcount:
-        new = {"image_id": claim.image_id, "name": states.LOCK, "value": claim.run_id}
-        connection.execute(sa.insert(_props).values(**new))
+        connection.execute(sa.insert(_props).values(image_id=image_id, name=states.LOCK, value=run_id))
 
 
 def _insert_task(connection: sa.Connection, claim: Claim) -> None:
@@ -231,7 +237,7 @@ def _insert_task(connection: sa.Connection, claim: Claim) -> None:
             type=_TYPE,
             status=states.TASK_PROCESSING,
             owner=claim.owner,
-            image_id=claim.image_id,
+            image_id=claim.image_id or None,
             user_id=claim.user,
             request_id=claim.request_id,
             created_at=now,

@@ -78,6 +78,26 @@ def visible_image(image_id: Any, services: Services, identity: Identity | None) 
     return image, caller
 
 
+def check_pending(image_id: str, services: Services, identity: Identity | None) -> None:
+    """Refuse to restore what cannot be restored (R4); only who may do everything restores.
+
+    :raises Unauthorized, Forbidden: the caller is not an administrator
+    :raises NotFound: there is no image of this id
+    :raises Conflict: it is not pending
+    """
+    caller = services.policy.caller(identity)
+    if not services.policy.is_admin(caller):
+        raise errors.Forbidden("only an administrator restores images.")
+    try:
+        image = services.db.images.get(image_id)
+    except errors.NotFound as failure:
+        raise errors.NotFound(f"No image found with ID {image_id}") from failure
+    if image.status != states.PENDING_DELETE:
+        raise errors.Conflict(
+            f"cannot restore the image from {image.status} to active (wanted from_state=pending_delete)"
+        )
+
+
 def _check_shape(asked: Asked) -> None:
     if asked.all_stores is not None and not isinstance(asked.all_stores, bool):
         raise errors.BadRequest("all_stores: must be true or false.")

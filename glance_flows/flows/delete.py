@@ -7,7 +7,7 @@ from glance_flows.services import Services
 from glance_flows.tasks.deletion import Bury, Condemn, RemoveData
 
 
-@flow
+@flow("image.delete")
 def delete_image(image_id: str, *, delayed: bool | None = None) -> Flow:
     """Delete an image.
 

@@ -15,7 +15,7 @@ from glance_flows.tasks.upload import Tally, Upload
 COPY_METHOD = "copy-image"
 
 
-@flow
+@flow("image.import")
 def import_image(
     image_id: str,
     *,
@@ -43,7 +43,7 @@ def import_image(
     return _compose(resolved)
 
 
-@flow
+@flow("image.import")
 def copy_image(
     image_id: str,
     to: Sequence[str] | None = None,

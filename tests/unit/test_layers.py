@@ -33,6 +33,7 @@ FLOORS = {
     "board": 6,
     "conductor": 6,
     "quickstart": 6,
+    "scrubber": 6,
     "testing": 6,
     "api": 7,
     "cli": 7,

@@ -1,0 +1,245 @@
+"""Images whose data waits to be removed: claimed, read and finished a page at a time, in statements for many at once.
+
+A claim is the same reserved property that locks an image for an import (law 10), written for a whole page in one
+transaction. It is renewed while the page is worked on; a claim that nobody renews is free again after the lease.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_utils import timeutils
+
+from glance_flows import errors, states
+from glance_flows.db import models
+from glance_flows.db.crypt import Cryptographer
+from glance_flows.db.engine import Engine
+from glance_flows.images import Location
+
+_images, _locations, _props = models.images, models.image_locations, models.image_properties
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which pending images are meant.
+
+    :param before: deleted at this moment or earlier; None for any
+    :param image_id: one image
+    :param owner: images of one project
+    :param store: images with data in one store, and only that data
+    """
+
+    before: datetime | None = None
+    image_id: str | None = None
+    owner: str | None = None
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A location whose data is to be removed; ``location`` is None where its URL does not decrypt (S9)."""
+
+    image_id: str
+    location_id: int
+    size: int | None
+    store: str | None
+    location: Location | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingImage:
+    """What can still be restored, or is about to go."""
+
+    id: str
+    name: str | None
+    owner: str | None
+    size: int | None
+    deleted_at: datetime | None
+    stores: tuple[str, ...]
+
+
+class Pending:
+    """Queries and changes of images and locations that are ``pending_delete``.
+
+    :param lease: age of its last renewal at which a claim is void
+    """
+
+    def __init__(self, engine: Engine, cryptographer: Cryptographer, lease: timedelta) -> None:
+        self._engine = engine
+        self._crypt = cryptographer
+        self._lease = lease
+
+    def candidates(self, wanted: Selection, limit: int, after: str = "") -> list[str]:
+        """Return the ids of up to ``limit`` pending images that nobody holds, in their order; touches nothing.
+
+        :param after: only ids beyond this one
+        """
+        query = self._select(wanted, after).where(~self._held()).limit(limit)
+        return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
+
+    def claim(self, run_id: str, candidates: list[str], *, live: bool = False) -> list[str]:
+        """Claim those of the candidates that are still pending and free, and return their ids.
+
+        Rows that another scrubber is just claiming are passed over rather than waited for.
+
+        :param live: claim images that live on, for the data they have pending (S12)
+        """
+        pending = _images.c.status == states.PENDING_DELETE
+        wanted = sa.and_(_images.c.id.in_(candidates), ~pending if live else pending)
+        query = sa.select(_images.c.id).where(wanted).order_by(_images.c.id).with_for_update(skip_locked=True)
+
+        def change(connection: sa.Connection) -> list[str]:
+            return self._write_claims(connection, run_id, list(connection.execute(query).scalars()))
+
+        return self._engine.write(change) if candidates else []
+
+    def renew(self, run_id: str, image_ids: Iterable[str]) -> None:
+        """Renew the claims of a run that is still at work."""
+        row = self._claims_of(run_id, image_ids)
+        update = sa.update(_props).where(row).values(updated_at=timeutils.utcnow())
+        self._engine.write(lambda connection: connection.execute(update))
+
+    def release(self, run_id: str, image_ids: Iterable[str]) -> None:
+        """Drop the claims of a run."""
+        drop = sa.delete(_props).where(self._claims_of(run_id, image_ids))
+        self._engine.write(lambda connection: connection.execute(drop))
+
+    def doomed(self, run_id: str, image_ids: Iterable[str], store: str | None = None) -> list[Doomed]:
+        """Return the pending locations of the images among these that the run still holds.
+
+        :param store: only those in this store
+        """
+        mine = sa.select(_props.c.image_id).where(self._claims_of(run_id, image_ids))
+        pending = sa.and_(_locations.c.image_id.in_(mine), _locations.c.status == states.PENDING_DELETE)
+        joined = _locations.join(_images, _images.c.id == _locations.c.image_id)
+        query = sa.select(_locations, _images.c.size).select_from(joined).where(pending).order_by(_locations.c.id)
+        found = self._engine.read(
+            lambda connection: [self._doomed(row) for row in connection.execute(query).mappings()]
+        )
+        return [item for item in found if store is None or item.store == store]
+
+    def finish(self, run_id: str, image_ids: list[str], location_ids: list[int]) -> int:
+        """Note that the data of locations is gone, bury images that have none left, drop the claims; one transaction.
+
+        :return: how many images became ``deleted`` (S4, S13)
+        """
+
+        def change(connection: sa.Connection) -> int:
+            now = timeutils.utcnow()
+            gone = {"status": states.DELETED, "updated_at": now}
+            if location_ids:
+                connection.execute(sa.update(_locations).where(_locations.c.id.in_(location_ids)).values(**gone))
+            left = sa.exists().where(
+                _locations.c.image_id == _images.c.id, _locations.c.status == states.PENDING_DELETE
+            )
+            row = sa.and_(_images.c.id.in_(image_ids), _images.c.status == states.PENDING_DELETE, ~left)
+            buried = connection.execute(sa.update(_images).where(row).values(**gone)).rowcount
+            connection.execute(sa.delete(_props).where(self._claims_of(run_id, image_ids)))
+            return int(buried)
+
+        return self._engine.write(change)
+
+    def count_held(self, wanted: Selection) -> int:
+        """Return how many of the pending images somebody else is at work on."""
+        query = sa.select(sa.func.count()).select_from(self._select(wanted, "").where(self._held()).subquery())
+        return int(self._engine.read(lambda connection: connection.execute(query).scalar_one()))
+
+    def page(self, wanted: Selection, limit: int, after: str = "") -> list[PendingImage]:
+        """Return pending images in the order of their ids, with the stores that still have data; touches nothing."""
+
+        def read(connection: sa.Connection) -> list[PendingImage]:
+            rows = list(connection.execute(self._select(wanted, after, *_SHOWN).limit(limit)).mappings())
+            stores = self._stores_of(connection, [row["id"] for row in rows])
+            return [PendingImage(**row, stores=tuple(stores.get(row["id"], ()))) for row in rows]
+
+        return self._engine.read(read)
+
+    def live_images_with_pending_data(
+        self, before: datetime | None, limit: int, after: int = 0
+    ) -> list[tuple[int, str]]:
+        """Return pending locations of images that are not pending themselves, as (location id, image id) (S12)."""
+        joined = _locations.join(_images, _images.c.id == _locations.c.image_id)
+        pending = sa.and_(
+            _locations.c.deleted == sa.true(),
+            _locations.c.status == states.PENDING_DELETE,
+            _images.c.status != states.PENDING_DELETE,
+            _locations.c.id > after,
+        )
+        query = sa.select(_locations.c.id, _locations.c.image_id).select_from(joined).where(pending)
+        if before is not None:
+            query = query.where(_locations.c.deleted_at <= before)
+        ordered = query.order_by(_locations.c.id).limit(limit)
+        return self._engine.read(lambda connection: [(row.id, row.image_id) for row in connection.execute(ordered)])
+
+    def _select(self, wanted: Selection, after: str, *columns: sa.Column[Any]) -> sa.Select[Any]:
+        query = sa.select(*(columns or (_images.c.id,))).where(_images.c.status == states.PENDING_DELETE)
+        if wanted.before is not None:
+            query = query.where(_images.c.deleted_at <= wanted.before)
+        if wanted.image_id is not None:
+            query = query.where(_images.c.id == wanted.image_id)
+        if wanted.owner is not None:
+            query = query.where(_images.c.owner == wanted.owner)
+        if wanted.store is not None:
+            named = sa.type_coerce(_locations.c.meta_data, sa.Text).contains(f'"{wanted.store}"', autoescape=True)
+            pending = _locations.c.status == states.PENDING_DELETE
+            query = query.where(sa.exists().where(_locations.c.image_id == _images.c.id, pending, named))
+        return query.where(_images.c.id > after).order_by(_images.c.id)
+
+    def _held(self) -> sa.Exists:
+        """A live claim: not deleted, and renewed within the lease."""
+        fresh = sa.func.coalesce(_props.c.updated_at, _props.c.created_at) > timeutils.utcnow() - self._lease
+        return sa.exists().where(
+            _props.c.image_id == _images.c.id, _props.c.name == states.LOCK, _props.c.deleted == sa.false(), fresh
+        )
+
+    def _write_claims(self, connection: sa.Connection, run_id: str, ids: list[str]) -> list[str]:
+        """Write the claims of images whose rows are locked; the claims there are read as they are now, not as they were
+        when the transaction began."""
+        now = timeutils.utcnow()
+        row = sa.and_(_props.c.image_id.in_(ids), _props.c.name == states.LOCK)
+        known = {each.image_id: each for each in connection.execute(sa.select(_props).where(row).with_for_update())}
+        held = {key for key, each in known.items() if not each.deleted and self._fresh(each, now)}
+        void, new = sorted(known.keys() - held), sorted(set(ids) - known.keys())
+        live = {"value": run_id, "deleted": False, "deleted_at": None, "updated_at": now}
+        if void:
+            of_void = sa.and_(_props.c.image_id.in_(void), _props.c.name == states.LOCK)
+            connection.execute(sa.update(_props).where(of_void).values(**live))
+        if new:
+            rows = [{"image_id": each, "name": states.LOCK, "created_at": now, **live} for each in new]
+            connection.execute(sa.insert(_props), rows)
+        return sorted({*void, *new})
+
+    def _fresh(self, claim: Any, now: datetime) -> bool:
+        return bool((claim.updated_at or claim.created_at) > now - self._lease)
+
+    @staticmethod
+    def _claims_of(run_id: str, image_ids: Iterable[str]) -> sa.ColumnElement[bool]:
+        ids = sorted(image_ids)
+        return sa.and_(_props.c.image_id.in_(ids), _props.c.name == states.LOCK, _props.c.value == run_id)
+
+    def _doomed(self, row: Any) -> Doomed:
+        metadata = row["meta_data"] if isinstance(row["meta_data"], dict) else {}
+        store = metadata.get("store")
+        try:
+            location = Location(row["id"], self._crypt.decrypt(row["value"]), metadata, row["status"])
+        except errors.DatabaseError:
+            location = None
+        return Doomed(row["image_id"], row["id"], row["size"], store if isinstance(store, str) else None, location)
+
+    @staticmethod
+    def _stores_of(connection: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
+        if not ids:
+            return {}
+        query = sa.select(_locations.c.image_id, _locations.c.meta_data).where(
+            _locations.c.image_id.in_(ids), _locations.c.status == states.PENDING_DELETE
+        )
+        found: dict[str, list[str]] = {}
+        for row in connection.execute(query.order_by(_locations.c.id)):
+            metadata = row.meta_data if isinstance(row.meta_data, dict) else {}
+            found.setdefault(row.image_id, []).append(str(metadata.get("store") or "?"))
+        return found
+
+
+_SHOWN = (_images.c.id, _images.c.name, _images.c.owner, _images.c.size, _images.c.deleted_at)

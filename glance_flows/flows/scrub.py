@@ -1,0 +1,27 @@
+"""Scrubbing: one flow for a page of pending images, its shares side by side."""
+
+from collections.abc import Sequence
+
+from glance_flows.flow import Flow, flow, parallel, series
+from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemoveShare
+
+
+@flow()
+def scrub(
+    candidates: Sequence[str], *, pool_size: int = 1, store: str | None = None, lease: float = 60.0, live: bool = False
+) -> Flow:
+    """Remove the data of a page of pending images.
+
+    :param candidates: ids of pending images; those that somebody else holds are left to him
+    :param pool_size: how many images are worked on at once (S5)
+    :param store: remove only the data in this store
+    :param lease: seconds that a claim lasts without being renewed
+    :param live: the images live on, only some of their data is pending (S12)
+    """
+    shares = min(pool_size, max(1, len(candidates)))
+    return series(
+        "scrub",
+        ClaimPage(),
+        parallel("shares", *(RemoveShare(number, shares) for number in range(shares))),
+        CloseTask(),
+    )
