@@ -52,7 +52,7 @@ BESIDE = {
 }
 
 # What a plugin builds on, besides the facade `glance_flows` itself.
-PUBLIC = {"errors", "flow", "images", "methods", "states", "task", "tasks", "testing"}
+PUBLIC = {"errors", "flow", "flows", "images", "methods", "states", "task", "tasks", "testing"}
 
 FACADE = "glance_flows"
 
