@@ -82,7 +82,7 @@ class Engine:
 
         :raises DatabaseError: the database cannot be reached
         """
-        with _translated():
+        with translated():
             engine: sa.Engine = self._manager.writer.get_engine()
         return engine
 
@@ -91,7 +91,7 @@ class Engine:
 
         :raises DatabaseError: the database cannot be reached or read
         """
-        with _translated():
+        with translated():
             return retried(self._read)(query)
 
     def write(self, change: Callable[[sa.Connection], T]) -> T:
@@ -104,7 +104,7 @@ class Engine:
         """
         token = _WRITING.set(True)
         try:
-            with _translated():
+            with translated():
                 return retried(self._write)(change)
         finally:
             _WRITING.reset(token)
@@ -140,9 +140,17 @@ def _with_every_character(connection: str) -> str:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise what goes wrong with the database as our own errors.
+
+    :raises ConfigurationError: the Python package that speaks to this kind of database is not installed
+    """
     try:
         yield
+    except ModuleNotFoundError as failure:
+        raise errors.ConfigurationError(
+            f"[database] connection needs the Python package {failure.name}, which is not installed."
+        ) from failure
     except (db_exception.DBError, sa.exc.SQLAlchemyError) as failure:
         raise describe(failure) from failure
 

@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from glance_flows import errors
-from glance_flows.db.engine import Engine
+from glance_flows.db.engine import Engine, translated
 
 VERSION_TABLE = "glance_flows_alembic_version"
 
@@ -20,45 +20,49 @@ def sync(engine: Engine) -> str:
     :raises DatabaseError: the database cannot be reached or written
     """
     connectable = engine.engine
+    _create_database_folder(connectable)
     if belongs_to_glance(connectable):
         raise errors.ConfigurationError(
             "this database belongs to a Glance: its tables are used as they are; glance-manage upgrades them."
         )
-    _create_database_folder(connectable)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["engine"] = connectable
-    command.upgrade(config, "head")
+    with translated():
+        command.upgrade(config, "head")
     return version(engine) or ""
 
 
 def version(engine: Engine) -> str | None:
     """Return the revision of a database of our own; None where there is none."""
-    with engine.engine.connect() as connection:
+    with translated(), engine.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         return context.get_current_revision()
 
 
 def belongs_to_glance(connectable: sa.Engine) -> bool:
     """Tell whether there are image tables that this library did not make."""
-    try:
+    with translated():
         inspector = sa.inspect(connectable)
         return inspector.has_table("images") and not inspector.has_table(VERSION_TABLE)
-    except sa.exc.SQLAlchemyError as failure:
-        raise errors.DatabaseError(f"the database could not be used: {str(failure).splitlines()[0]}") from failure
 
 
 def check(engine: Engine) -> None:
     """Make sure that the tables are there.
 
     :raises ConfigurationError: they are not
+    :raises DatabaseError: the database cannot be reached
     """
-    inspector = sa.inspect(engine.engine)
-    if not inspector.has_table("images"):
+    with translated():
+        there = sa.inspect(engine.engine).has_table("images")
+    if not there:
         raise errors.ConfigurationError("the database has no table of images: run glance-flows db sync once.")
 
 
 def _create_database_folder(connectable: sa.Engine) -> None:
     path = connectable.url.database
     if connectable.dialect.name == "sqlite" and path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise errors.DatabaseError(f"the folder of {path} cannot be made: {failure.strerror}.") from failure
