@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from cliff import command, lister, show
 
+from glance_flows.cli import told
 from glance_flows.cli.context import Context
 
 
@@ -16,6 +17,19 @@ class Command(command.Command):
     def context(self) -> Context:
         """What the command works with."""
         return cast(Any, self.app).context  # type: ignore[no-any-return]
+
+
+    def _generate_columns_and_selector(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str]
+    ) -> tuple[list[str], list[bool] | None]:
+        try:
+            chosen: tuple[list[str], list[bool] | None]
+            chosen = super()._generate_columns_and_selector(parsed_args, column_names)  # type: ignore[misc]
+        except ValueError as failure:
+            known = ", ".join(column_names)
+            told.say(f"glance-flows: --column: there is none of that name; there are: {known}.")
+            raise SystemExit(2) from failure
+        return chosen
 
 
 class ShowOne(Command, show.ShowOne):

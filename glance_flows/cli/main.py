@@ -123,18 +123,36 @@ def _guarded(signals: Signals, argv: list[str]) -> int:
             status = FlowsApp(signals).run(argv)
         except SystemExit as end:  # argparse printed help or a complaint
             status = end.code if isinstance(end.code, int) else 0
-        sys.stdout.flush()
+        _flush()
         return status
     except Interrupted as stop:
         told.say(f"{NAME}: {stop}")
         return stop.status
     except BrokenPipeError:
-        # Nobody reads on; what is left in the buffer must not be tried again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _forget_output()
         return _BROKEN_PIPE
     except Exception as failure:
         told.tell(failure, debug="--debug" in argv)
         return _FAILED
+
+
+def _flush() -> None:
+    """Write what is left of the result.
+
+    :raises OSError: it cannot be written, on a full disk for one
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as failure:
+        _forget_output()
+        raise OSError(failure.errno, failure.strerror, "standard output") from failure
+
+
+def _forget_output() -> None:
+    """Nobody takes the result; what is left of it must not be tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

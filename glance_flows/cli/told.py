@@ -15,8 +15,8 @@ _HINTS: dict[type[errors.GlanceFlowsError], str] = {
 def sentence(failure: BaseException) -> str:
     """Return what went wrong, on one line and without credentials (F2)."""
     if isinstance(failure, errors.GlanceFlowsError):
-        hints = [hint for kind, hint in _HINTS.items() if type(failure) is kind]
-        text = " ".join([str(failure), *hints])
+        hint = _HINTS.get(type(failure))
+        text = f"{str(failure).rstrip('.')}. {hint}" if hint else str(failure)
     elif isinstance(failure, OSError) and failure.strerror:
         text = f"{failure.filename}: {failure.strerror}" if failure.filename else failure.strerror
     else:

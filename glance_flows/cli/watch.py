@@ -1,5 +1,6 @@
 """Showing how far a run is: bars on a terminal, a line now and then elsewhere, always on standard error (C26)."""
 
+import contextlib
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 
 from glance_flows import errors
+from glance_flows.cli import told
 from glance_flows.cli.jobs import Work
 from glance_flows.cli.signals import Interrupted, Signals
 from glance_flows.progress import PartProgress
@@ -40,21 +42,21 @@ def follow(work: Work, what: str, display: Display, signals: Signals) -> Any:
     :raises Interrupted: a signal stopped it, and it is undone
     :raises GlanceFlowsError: what failed, after everything was put back
     """
-    told = False
+    stopping = False
     with signals.deferred():
         with display:
             while not work.wait(_LOOK_SECONDS):
-                display.update(work.board.parts)
-                if signals.signum is not None and not told:
+                _show(display, work)
+                if signals.signum is not None and not stopping:
                     display.say(f"stopping {what} and undoing what it did")
                     work.cancel(f"{what} was interrupted.")
-                    told = True
-            display.update(work.board.parts)
+                    stopping = True
+            _show(display, work)
         if signals.signum is None:
             return work.result()
         if work.error is not None:
             raise Interrupted(signals.signum, _undone(work, what)) from work.error
-        if told:
+        if stopping:
             display.say(f"the signal came too late to stop {what}: it is done")
         return work.result()
 
@@ -108,7 +110,7 @@ class Lines(Silence):
     def say(self, text: str) -> None:
         """Write a line."""
         self._told = time.monotonic()
-        print(text, file=sys.stderr, flush=True)
+        told.say(text)
 
 
 class Bars:
@@ -154,6 +156,12 @@ def ended(part: PartProgress) -> str:
     if part.state != "done":
         return f"{part.part}: {part.state} after {size}"
     return f"{part.part}: done, {size} in {part.seconds:.1f} s ({part.rate / _MIB:.1f} MiB/s)"
+
+
+def _show(display: Display, work: Work) -> None:
+    """Show how far work is; that nobody can see it any more is no reason to leave it alone."""
+    with contextlib.suppress(OSError):
+        display.update(work.board.parts)
 
 
 def _of(part: PartProgress) -> str:
