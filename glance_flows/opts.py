@@ -154,7 +154,7 @@ OWN_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "http_timeout", default=60, min=1, help="Seconds to wait for a web server to connect or to send a byte."
     ),
-    cfg.IntOpt("chunk_size", default=units.Mi, min=64 * units.Ki, help="Bytes read and written at a time."),
+    cfg.IntOpt("chunk_size", default=256 * units.Ki, min=64 * units.Ki, help="Bytes read and written at a time."),
     cfg.FloatOpt(
         "progress_interval", default=5.0, min=0.1, help="Seconds between two progress messages in a task row."
     ),
