@@ -65,16 +65,16 @@ class Upload(Task):
         if not isinstance(result, dict) or result["status"] != "ok":
             return
         name = str(self.qualifier)
-        found = [place for place in db.locations.of(image_id) if place.id == result["location"]]
-        db.locations.take_back(result["location"])
+        url = db.locations.take_back(result["location"])
         progress.finish(name, "undone")
-        for place in found:
-            try:
-                stores.get(name).delete(place.url)
-            except errors.StoreDataMissing:
-                LOG.info("The data of image %s in the store %s is gone already", image_id, name)
-            except errors.GlanceFlowsError as failure:
-                leftovers.add(f"the data of image {image_id} in the store {name}", failure)
+        if url is None:
+            return
+        try:
+            stores.get(name).delete(url)
+        except errors.StoreDataMissing:
+            LOG.info("The data of image %s in the store %s is gone already", image_id, name)
+        except errors.GlanceFlowsError as failure:
+            leftovers.add(f"the data of image {image_id} in the store {name}", failure)
 
 
 @dataclass(frozen=True, slots=True)
