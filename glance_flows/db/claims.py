@@ -221,12 +221,23 @@ class Claims:
 
 def seize(connection: sa.Connection, run_id: str, image_id: str, dead: str | None) -> None:
     """Write the lock over a deleted row or a dead run's, or insert it; a glance-api that was faster wins."""
+    if dead is not None:
+        _fail_task(connection, dead)
     free = sa.or_(_props.c.deleted == sa.true(), _props.c.value == dead)
     row = sa.and_(_props.c.image_id == image_id, _props.c.name == states.LOCK, free)
     now = timeutils.utcnow()
     values = {"value": run_id, "deleted": False, "deleted_at": None, "updated_at": now}
     if not connection.execute(sa.update(_props).where(row).values(**values)).rowcount:
         connection.execute(sa.insert(_props).values(image_id=image_id, name=states.LOCK, value=run_id))
+
+
+def _fail_task(connection: sa.Connection, run_id: str) -> None:
+    """Fail the task of a dead run, in the words of a glance-api that takes a lock over."""
+    unfinished = sa.and_(_tasks.c.id == run_id, _tasks.c.status.in_((states.TASK_PENDING, states.TASK_PROCESSING)))
+    failed = {"status": states.TASK_FAILURE, "updated_at": timeutils.utcnow()}
+    if connection.execute(sa.update(_tasks).where(unfinished).values(**failed)).rowcount:
+        told = sa.update(_info).where(_info.c.task_id == run_id)
+        connection.execute(told.values(message="Expired lock preempted"))
 
 
 def _insert_task(connection: sa.Connection, claim: Claim) -> None:
