@@ -126,18 +126,22 @@ class Runner:
             engine.run()
         except (taskflow_exceptions.WrappedFailure, errors.GlanceFlowsError):
             cause = first_cause(engine.storage.get_execute_failures())
-            raise _explained(cause, run) from None
+            raise self._explained(cause, run) from None
         return {name: fact for name, fact in engine.storage.fetch_all().items() if name not in services}
+
+    def _explained(self, cause: BaseException | None, run: Run) -> BaseException:
+        """Return the error to raise: the reason why the run was stopped, where it was stopped."""
+        if run.token.reason is not None and (cause is None or isinstance(cause, errors.Cancelled)):
+            return run.token.reason
+        # The data that an import reads goes together with its image: that it is missing is only an echo (C15).
+        if isinstance(cause, errors.SourceFailed) and "resolved" in run.spec.arguments:
+            sign = self.services.db.claims.look([run.image_id]).get(run.image_id)
+            if sign is None or sign.gone:
+                return errors.Gone(f"image {run.image_id} was deleted.")
+        return cause or errors.TaskFailed("the run failed without telling why.")
 
     def _executor(self) -> ThreadPoolExecutor | None:
         return self._tasks if self._mode == "parallel" else None
-
-
-def _explained(cause: BaseException | None, run: Run) -> BaseException:
-    """Return the error to raise: the reason why the run was stopped, where it was stopped."""
-    if run.token.reason is not None and (cause is None or isinstance(cause, errors.Cancelled)):
-        return run.token.reason
-    return cause or errors.TaskFailed("the run failed without telling why.")
 
 
 def _unforeseen(cause: BaseException) -> errors.GlanceFlowsError:
