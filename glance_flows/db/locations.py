@@ -104,9 +104,13 @@ class Locations:
 
         def read(connection: sa.Connection) -> list[Location]:
             rows = connection.execute(query.order_by(_table.c.id)).mappings()
-            return [Location(r["id"], self._crypt.decrypt(r["value"]), r["meta_data"] or {}, r["status"]) for r in rows]
+            return [self._location(row) for row in rows]
 
         return self._engine.read(read)
+
+    def _location(self, row: Any) -> Location:
+        url = self._crypt.decrypt(row["value"])
+        return Location(row["id"], url, models.as_metadata(row["meta_data"]), row["status"])
 
     def used_elsewhere(self, image_id: str, url: str) -> bool:
         """Tell whether a location of another image has this URL; encrypted URLs cannot be compared and count as not."""

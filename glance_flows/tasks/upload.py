@@ -36,11 +36,12 @@ class Upload(Task):
         run_id: str,
         staged: dict[str, Any],
         request: dict[str, Any],
+        leftovers: Leftovers,
     ) -> dict[str, Any]:
         """Return the outcome: the store, ``ok`` or ``failed``, and the id of the location or the error."""
         name = str(self.qualifier)
         asked = ImportRequest.from_json(request)
-        work = _Work(db, stores.get(name), asked, run_id, Staged.from_json(staged))
+        work = _Work(db, stores.get(name), asked, run_id, Staged.from_json(staged), leftovers)
         try:
             cancel.check()
             progress.begin(name, work.staged.contents.size)
@@ -86,6 +87,7 @@ class _Work:
     asked: ImportRequest
     run_id: str
     staged: Staged
+    leftovers: Leftovers
 
     def upload(self, reading: Reading) -> int:
         """Upload, verify and record; on any error nothing of it remains."""
@@ -107,7 +109,7 @@ class _Work:
                 )
             )
         except BaseException:
-            self.store.delete(stored.url)
+            self._remove(stored.url)
             raise
 
     def announcement(self) -> dict[str, Any]:
@@ -122,6 +124,15 @@ class _Work:
             "os_hash_algo": contents.hash_algo,
             "os_hash_value": contents.hash_value,
         }
+
+    def _remove(self, url: str) -> None:
+        """Take back what was just stored; what cannot be is recorded, and the reason of the failure stays (F6)."""
+        try:
+            self.store.delete(url)
+        except errors.StoreDataMissing:
+            LOG.info("The store %s has nothing of image %s to take back", self.store.name, self.asked.image_id)
+        except errors.GlanceFlowsError as failure:
+            self.leftovers.add(f"the data of image {self.asked.image_id} in the store {self.store.name}", failure)
 
     def _make_room(self) -> None:
         """Remove an object of the image's name that no live location refers to: what a killed upload left, say (law 4).
