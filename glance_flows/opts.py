@@ -27,7 +27,7 @@ GLANCE_OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt("scrub_pool_size", default=1, min=1, help="How many images are scrubbed at once."),
     cfg.IntOpt("wakeup_time", default=300, min=0, help="Seconds between two passes of a scrubber daemon."),
-    cfg.BoolOpt("daemon", default=False, help="Run the scrubber as a daemon rather than once."),
+    cfg.BoolOpt("daemon", short="D", default=False, help="Run the scrubber as a daemon rather than once."),
     cfg.StrOpt(
         "metadata_encryption_key",
         secret=True,

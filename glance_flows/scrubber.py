@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -69,7 +69,9 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
-        return {**asdict(self), "rate": round(self.rate, 1)}
+        fields = asdict(self)
+        freed, seconds = fields.pop("freed"), round(fields.pop("seconds"), 3)
+        return {**fields, "bytes_freed": freed, "seconds": seconds, "rate": round(self.rate, 1)}
 
 
 class Scrubber:
@@ -116,14 +118,17 @@ class Scrubber:
         """Yield what a pass would remove, touching nothing (S16)."""
         wanted, after = self.selection(), ""
         while page := self._db.pending.page(wanted, self._limit, after):
-            yield from page
+            for image in page:
+                stores = image.stores if wanted.store is None else (wanted.store,) * image.stores.count(wanted.store)
+                if stores or wanted.store is None:
+                    yield replace(image, stores=stores)
             after = page[-1].id
         last = 0
         while places := self._db.pending.live_images(wanted, self._limit, last):
             for place in places:
-                if wanted.store is None or place.store == wanted.store:
-                    shown = (place.image_id, None, None, place.size, place.deleted_at)
-                    yield PendingImage(*shown, stores=(place.store or "?",))
+                if wanted.store in (None, place.store):
+                    stores = (place.store or "?",)
+                    yield PendingImage(place.image_id, None, None, place.size, place.deleted_at, stores)
             last = places[-1].location_id
 
     def run_pass(self) -> Report:
