@@ -18,7 +18,6 @@ class Command(command.Command):
         """What the command works with."""
         return cast(Any, self.app).context  # type: ignore[no-any-return]
 
-
     def _generate_columns_and_selector(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str]
     ) -> tuple[list[str], list[bool] | None]:
@@ -30,6 +29,18 @@ class Command(command.Command):
             told.say(f"glance-flows: --column: there is none of that name; there are: {known}.")
             raise SystemExit(2) from failure
         return chosen
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Print the result.
+
+        :raises OSError: standard output takes no more, on a full disk for one
+        """
+        try:
+            return int(super().produce_output(parsed_args, column_names, data))  # type: ignore[misc]
+        except BrokenPipeError:
+            raise
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, "standard output") from failure
 
 
 class ShowOne(Command, show.ShowOne):
