@@ -67,6 +67,7 @@ class Bench:
         for number in range(rounds):
             for name, run in work.items():
                 found[name].append(run())
+                print(f"{what}, round {number + 1}: {name} {found[name][-1].wall:.2f} s", file=sys.stderr)
             if self.glance and number < glance_rounds:
                 found["glance"].append(self.glance_api(what))
         return {name: costs for name, costs in found.items() if costs}
