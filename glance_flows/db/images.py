@@ -126,10 +126,8 @@ class Images:
 
         self._engine.write(change)
 
-    def end_import(
-        self, run_id: str, image_id: str, status: str | None, columns: Mapping[str, Any], failed: list[str]
-    ) -> None:
-        """Put the image back after a failed import: its status and data columns, and which stores failed (C12, P6).
+    def end_import(self, run_id: str, image_id: str, status: str | None, columns: Mapping[str, Any]) -> None:
+        """Put the image back after a failed import: its status and data columns (C12, P6).
 
         :param status: the status before the import; None for an image that was active all along
         """
@@ -139,11 +137,7 @@ class Images:
             if status is not None:
                 for current in (states.IMPORTING, states.ACTIVE):
                     move(connection, image_id, current, status, **columns)
-            known = properties.value(connection, image_id, states.FAILED_IMPORT) or ""
-            names = [name for name in known.split(",") if name]
-            names += [store for store in failed if store not in names]
             properties.put(connection, image_id, states.IMPORTING_TO, "")
-            properties.put(connection, image_id, states.FAILED_IMPORT, ",".join(names))
 
         self._engine.write(change)
 
