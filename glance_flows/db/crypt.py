@@ -49,6 +49,9 @@ class Cryptographer:
             sealed = base64.urlsafe_b64decode(stored.encode())
             decryptor = Cipher(algorithms.AES(self._key), modes.CBC(sealed[:_BLOCK])).decryptor()
             padded = decryptor.update(sealed[_BLOCK:]) + decryptor.finalize()
-            return padded[: padded.rindex(b"\0")].decode()
+            url = padded[: padded.rindex(b"\0")].decode()
         except (ValueError, binascii.Error) as failure:
             raise errors.DatabaseError("a location does not decrypt with metadata_encryption_key.") from failure
+        if "://" not in url:  # with a wrong key, a few in a thousand come out as text of some kind
+            raise errors.DatabaseError("a location does not decrypt with metadata_encryption_key.")
+        return url

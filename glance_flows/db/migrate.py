@@ -26,7 +26,7 @@ def sync(engine: Engine) -> str:
             "this database belongs to a Glance: its tables are used as they are; glance-manage upgrades them."
         )
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["engine"] = connectable
     with translated():
         command.upgrade(config, "head")

@@ -97,8 +97,18 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
         ) from failure
     except (glance_store.BadStoreConfiguration, cfg.ConfigFileValueError, OSError) as failure:
         raise errors.ConfigurationError(f"[{name}]: the store cannot be used: {failure}") from failure
+    if isinstance(instance, FileDriver):
+        _check_paths(name, instance)
     own = conf.glance_flows
     return DriverStore(name, kind, instance, Patience(own.store_timeout, own.cancel_grace), own.chunk_size)
+
+
+def _check_paths(name: str, instance: FileDriver) -> None:
+    """Refuse folders whose paths a URL of a location cannot hold: the data would be stored and never found again."""
+    for path in instance.candidates(""):
+        wrong = next((character for character in path if character in "?#"), None)
+        if wrong is not None:
+            raise errors.ConfigurationError(f"[{name}]: the path {path} holds a {wrong!r}, which a location cannot.")
 
 
 def _driver_class(kind: str) -> Any:

@@ -83,14 +83,24 @@ class DriverStore:
         :raises StoreDataMissing: the store does not have it
         :raises StoreError: it cannot be read
         """
-        with self._told(f"cannot read from the store {self.name}"):
+        attempt = f"cannot read from the store {self.name}"
+        with self._told(attempt):
             chunks, size = self._driver.get(self._location(url))
-            try:
-                yield iter(chunks), int(size) if size else None
-            finally:
-                close = getattr(chunks, "close", None)
-                if close is not None:
-                    close()
+        try:
+            yield self._each(iter(chunks), attempt), int(size) if size else None
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+    def _each(self, chunks: Iterator[bytes], attempt: str) -> Iterator[bytes]:
+        """Yield the chunks; only what the store does wrong is told as its failure, not what becomes of the bytes."""
+        while True:
+            with self._told(attempt):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def local_path(self, url: str) -> str | None:
         """Return the path of the file that holds an object, where the store keeps files on this host."""
