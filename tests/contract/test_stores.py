@@ -81,7 +81,7 @@ class OnS3(StoreContract):
         self.store = Stores.from_conf(self.conf).get("s")
 
     def leftovers(self) -> list[str]:
-        return self.server.keys() + self.server.uploads()
+        return self.server.names() + self.server.uploads()
 
 
 class TestS3Store(OnS3):
