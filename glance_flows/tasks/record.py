@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from glance_flows import errors, states
-from glance_flows.images import Staged
+from glance_flows.images import Location, Staged
 from glance_flows.request import ImportRequest
 from glance_flows.task import CancelToken, Leftovers, Task
 from glance_flows.tasks.reasons import describe
@@ -106,17 +106,30 @@ class Publish(Task):
     def execute(
         self,
         db: Any,
+        stores: Any,
         run_id: str,
         image_id: str,
         request: dict[str, Any],
         staged: dict[str, Any],
         tally: dict[str, Any],
     ) -> bool:
-        """Publish the image."""
+        """Publish the image; a copy that somebody removed from its store meanwhile stays removed."""
         asked = ImportRequest.from_json(request)
         contents = Staged.from_json(staged).contents if asked.first_data else None
-        db.locations.publish(run_id, image_id, tally["locations"], contents)
+        recorded = tally["locations"]
+        removed = {place.id for place in db.locations.lost(recorded) if _data_is_gone(stores, place)}
+        db.locations.publish(run_id, image_id, [number for number in recorded if number not in removed], contents)
         return True
+
+
+def _data_is_gone(stores: Any, place: Location) -> bool:
+    try:
+        stores.holding(place).size(place.url)
+    except errors.StoreDataMissing:
+        return True
+    except errors.GlanceFlowsError as failure:
+        LOG.warning("Location %s is taken to have its data: %s", place.id, failure)
+    return False
 
 
 class Unstage(Task):
