@@ -23,6 +23,8 @@ _KEPT_FAILURES = 1000
 _WATCHED = 5000
 #: Seconds that a page is to take at most: what somebody else could do meanwhile should not be kept from him (S14).
 _PAGE_SECONDS = 5.0
+#: Seconds that a daemon waits at most for what it cannot work without, where wakeup_time is shorter than that.
+_LONGEST_PAUSE = 8.0
 
 
 @dataclass
@@ -222,6 +224,7 @@ class Daemon:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._scrubber: Scrubber | None = None
+        self._pause = 0.0
         self.passes = 0
 
     def wake(self) -> None:
@@ -242,13 +245,15 @@ class Daemon:
             self._scrubber = self._make()
             if self._stop.is_set():
                 return
-            self._pass(self._scrubber)
+            done = self._pass(self._scrubber)
             self.passes += 1
+            self._pause = 0.0 if done else min(_LONGEST_PAUSE, max(1.0, 2 * self._pause))
             if not self._stop.is_set():
-                self._wake.wait(self._wakeup())
+                self._wake.wait(max(self._wakeup(), self._pause))
 
     @staticmethod
-    def _pass(scrubber: Scrubber) -> None:
+    def _pass(scrubber: Scrubber) -> bool:
+        """Run a pass and tell whether it came to its end."""
         try:
             report = scrubber.run_pass()
         except errors.DatabaseError as failure:
@@ -258,3 +263,5 @@ class Daemon:
         else:
             level = logging.INFO if report.locations or report.images or report.failed else logging.DEBUG
             LOG.log(level, "Scrubbed %s", report)
+            return True
+        return False

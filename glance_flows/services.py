@@ -31,6 +31,7 @@ class Services:
 
         :raises ConfigurationError: naming the option that is wrong (D2)
         """
+        opts.register(conf)
         opts.check(conf)
         return cls(
             conf=conf,

@@ -88,6 +88,7 @@ class Stores:
 def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
     if name in states.RESERVED_STORES or name.startswith(states.RESERVED_PREFIX):
         raise errors.ConfigurationError(f"enabled_backends: the name {name} is reserved.")
+    trouble = None
     try:
         instance: Any = _driver_class(kind)(conf, name)
         instance.configure(re_raise_bsc=True)
@@ -95,12 +96,17 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
         raise errors.ConfigurationError(
             f"enabled_backends: the store {name} has the unknown type {kind!r}."
         ) from failure
-    except (glance_store.BadStoreConfiguration, cfg.ConfigFileValueError, OSError) as failure:
-        raise errors.ConfigurationError(f"[{name}]: the store cannot be used: {failure}") from failure
-    if isinstance(instance, FileDriver):
+    except cfg.ConfigFileValueError as failure:
+        raise errors.ConfigurationError(f"[{name}]: {failure}") from failure
+    except (glance_store.BadStoreConfiguration, OSError) as failure:
+        # One store that is out of order, for a disk that is not mounted, say, must not keep the others from work.
+        trouble = str(getattr(failure, "msg", None) or failure).strip().rstrip(".")
+        LOG.error("The store %s takes no images for now: %s", name, trouble)
+    if isinstance(instance, FileDriver) and trouble is None:
         _check_paths(name, instance)
     own = conf.glance_flows
-    return DriverStore(name, kind, instance, Patience(own.store_timeout, own.cancel_grace), own.chunk_size)
+    patience = Patience(own.store_timeout, own.cancel_grace)
+    return DriverStore(name, kind, instance, patience, own.chunk_size, trouble)
 
 
 def _check_paths(name: str, instance: FileDriver) -> None:

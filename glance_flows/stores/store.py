@@ -27,9 +27,13 @@ class DriverStore:
     :param driver: configured instance of the driver
     :param patience: how long calls may stand still
     :param chunk: bytes read at a time
+    :param trouble: why the store takes no images for now; what it has can perhaps be read
     """
 
-    def __init__(self, name: str, kind: str, driver: Any, patience: Patience, chunk: int) -> None:
+    def __init__(
+        self, name: str, kind: str, driver: Any, patience: Patience, chunk: int, trouble: str | None = None
+    ) -> None:
+        self.trouble = trouble
         self.name = name
         self.kind = kind
         self._driver = driver
@@ -44,7 +48,7 @@ class DriverStore:
     @property
     def read_only(self) -> bool:
         """Whether the store takes no images."""
-        return not self._driver.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        return self.trouble is None and not self._driver.is_capable(capabilities.BitMasks.WRITE_ACCESS)
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -63,6 +67,8 @@ class DriverStore:
         :raises StoreFull, StoreTimeout, StoreError: it did not take them; what it had written is removed
         :raises Cancelled: the run is to stop
         """
+        if self.trouble is not None:
+            raise errors.StoreUnavailable(f"the store {self.name} takes no images for now: {self.trouble}.")
         contents = staged.contents
         with StagedReader(staged, reading, self._chunk) as reader:
             call = BoundedCall(
@@ -132,6 +138,8 @@ class DriverStore:
 
     def url_of(self, image_id: str) -> str | None:
         """Return where the store has, or would put, an image; None if that cannot be known beforehand."""
+        if self.trouble is not None:
+            return None
         if isinstance(self._driver, FileDriver):
             paths = self._driver.candidates(image_id)
             there = [path for path in paths if os.path.exists(path)]
