@@ -168,6 +168,9 @@ class DriverStore:
             raise errors.StoreFull(f"{attempt}: it is full.") from failure
         except (glance_store.InUseByStore, glance_store.HasSnapshot) as failure:
             raise errors.StoreInUse(f"{attempt}: the data is in use.") from failure
+        except OSError as failure:
+            where = f": {failure.filename}" if failure.filename else ""
+            raise errors.StoreError(f"{attempt}: {failure.strerror or failure}{where}.") from failure
         except Exception as failure:
             text = getattr(failure, "msg", None) or str(failure) or type(failure).__name__
             raise errors.StoreError(f"{attempt}: {str(text).strip()}") from failure

@@ -118,7 +118,9 @@ class _Work:
 
         It is done here since what is undone later hears only of the failures that came before the first was noticed.
         """
-        LOG.warning("Image %s could not be stored in %s: %s", self.asked.image_id, self.store.name, reason)
+        # Where one failure fails the whole, it is told at the end; where the others go on, it is told here.
+        level = logging.INFO if self.asked.all_stores_must_succeed else logging.WARNING
+        LOG.log(level, "Image %s could not be stored in %s: %s", self.asked.image_id, self.store.name, reason)
         try:
             self.db.locations.fail(self.run_id, self.asked.image_id, self.store.name)
         except errors.GlanceFlowsError as failure:
