@@ -48,7 +48,7 @@ class Cryptographer:
             sealed = base64.urlsafe_b64decode(stored.encode())
             decryptor = _cipher(self._key, sealed[:_BLOCK]).decryptor()
             padded = decryptor.update(sealed[_BLOCK:]) + decryptor.finalize()
-            url = padded[: padded.rindex(b"\0")].decode()
+            url: str = padded[: padded.rindex(b"\0")].decode()
         except (ValueError, binascii.Error) as failure:
             raise errors.DatabaseError("a location does not decrypt with metadata_encryption_key.") from failure
         if "://" not in url:  # with a wrong key, a few in a thousand come out as text of some kind

@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
@@ -12,7 +13,9 @@ from glance_flows import errors, states
 from glance_flows.images import Contents, Staged
 from glance_flows.ports import Cancel, Progress
 from glance_flows.stores.digest import Digester
-from glance_flows.stores.inspect import Inspection
+
+if TYPE_CHECKING:
+    from glance_flows.stores.inspect import Inspection
 
 PART = "staging"
 #: Ends the name of a file that is still being written; a glance-api takes it for a file of the same image.
@@ -143,7 +146,10 @@ class StagingArea:
         except OSError as failure:
             raise errors.StoreError(f"cannot make the staging area: {failure.strerror}.") from failure
 
-    def _inspection(self, disk_format: str | None) -> Inspection | None:
+    def _inspection(self, disk_format: str | None) -> "Inspection | None":
+        # It brings a library of ciphers, six megabytes that a scrubber does not need.
+        from glance_flows.stores.inspect import Inspection
+
         return Inspection(disk_format, strict=self._strict) if disk_format else None
 
     @staticmethod
