@@ -118,7 +118,10 @@ def _stop(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _reason(failure: Exception) -> str:
-    text = str(getattr(failure, "reason", None) or failure)
+    broken = next((part for part in failure.args if isinstance(part, urllib3.exceptions.IncompleteRead)), None)
+    if broken is not None:
+        return f"the connection ended {broken.expected} bytes too early."
+    text = str(getattr(failure, "reason", None) or next(iter(failure.args), failure))
     return text.rsplit(": ", 1)[-1].rstrip(".") + "."
 
 
