@@ -28,7 +28,7 @@ def side_by_side(source: Path, directory: Path, copies: int) -> Cost:
 
 
 def _targets(source: Path, directory: Path, copies: int) -> list[Path]:
-    settle(source, directory, copies)
+    settle(source, copies)
     return [directory / f"copy-{number}" for number in range(copies)]
 
 
