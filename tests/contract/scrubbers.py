@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,8 +18,11 @@ from typing import Any
 import sqlalchemy as sa
 from oslo_utils import timeutils
 
-from glance_flows import states
+from glance_flows import errors, states
 from glance_flows.db import models
+from glance_flows.flows import restore_image
+from glance_flows.runner import Runner
+from glance_flows.scrubber import Scrubber
 from glance_flows.testing import make_conf
 from tests.contract.scrubs import DATA, Pendings
 from tests.contract.worlds import eventually
@@ -284,22 +288,44 @@ class ScrubberEnds:
         """R8, R9: they race for the same images; each ends wholly active or wholly deleted."""
         for _ in range(ROUNDS):
             ids = self.many(40, "s1", "s2")
-            restoring = [
-                self.flows("restore", *ids[::-1], "-f", "json"),
-                self.flows("restore", *ids[1::3], "-f", "json"),
-            ]
-            scrubbing = self.scrubber("-f", "json")
+            scrubbing, go = self.gated_scrubber(5, "-f", "json")
+            restoring = [self.flows("restore", *some, "-f", "json") for some in (ids[::-1], ids[1::3])]
+            eventually(lambda: self.count(status="active") > 2, "some are restored while the scrubber has others")
+            go.touch()
             self.assertEqual(0, scrubbing.end(), scrubbing.err)
             for child in restoring:
                 self.assertIn(child.end(), (0, 1), child.err)
             self.assertUnlocked(scrubbing, *restoring)
             self.assertEqual(0, scrubbing.report["missing"])
             back = {row["id"] for child in restoring for row in json.loads(child.out) if row["status"] == "active"}
-            self.assertEqual(self.count(status="active"), len(back))
-            for image_id in ids:
-                self._assert_wholly(image_id, restored=image_id in back)
-            self.assertEqual([], self.locks())
-            self._forget()
+            self.assertTrue(2 < len(back) < 40, len(back))
+            self._assert_settled(ids, back)
+
+    def test_restores_and_a_scrubber_in_step(self: Any) -> None:
+        """R8: likewise where both go through the images at about the same speed, each in another order."""
+        services = self.make_services()
+        with Runner(services) as other:
+            for number in range(2 * ROUNDS):
+                ids = self.many(40, "s1", "s2")
+                scrubber, reports = Scrubber(other, page=1), []
+                thread = threading.Thread(target=lambda s=scrubber, r=reports: r.append(s.run_pass()))
+                thread.start()
+                back = set()
+                for image_id in random.Random(number).sample(ids, len(ids)):
+                    with contextlib.suppress(errors.Conflict):
+                        self.runner.run(restore_image(image_id))
+                        back.add(image_id)
+                thread.join(SECONDS)
+                (report,) = reports
+                self.assertEqual((40 - len(back), 0, 0), (report.images, report.missing, report.failed))
+                self._assert_settled(ids, back)
+
+    def _assert_settled(self: Any, ids: list[str], back: set[str]) -> None:
+        self.assertEqual(self.count(status="active"), len(back))
+        for image_id in ids:
+            self._assert_wholly(image_id, restored=image_id in back)
+        self.assertEqual([], self.locks())
+        self._forget()
 
     def _assert_wholly(self: Any, image_id: str, *, restored: bool) -> None:
         (image,) = self.rows("images", id=image_id)
