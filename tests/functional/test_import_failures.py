@@ -286,17 +286,19 @@ class TestKilled(Flows):
             "runner = Runner.from_conf(opts.load([sys.argv[1]]))\n"
             "held = HeldStore(runner.services.stores.get('s3'))\n"
             "runner.services.stores._stores['s3'] = held\n"
-            "runner.submit(copy_image(sys.argv[2], to=['s2', 's3']))\n"
+            "run = runner.submit(copy_image(sys.argv[2], to=['s2', 's3']))\n"
             "assert held.started.wait(30)\n"
-            "while 's2' not in runner.services.db.images.get(sys.argv[2]).stores: pass\n"
+            "while 's2' not in runner.services.db.images.get(sys.argv[2]).stores: assert not run.wait(0)\n"
             "print('standing', flush=True)\n"
             "sys.stdin.read()\n"
         )
         command = [sys.executable, "-c", script, str(self.root / "glance-flows.conf"), image_id]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            self.addCleanup(process.kill)
-            self.assertEqual("standing\n", process.stdout.readline())
-            process.kill()
+            try:
+                told = process.stdout.readline()
+            finally:
+                process.kill()
+        self.assertEqual("standing\n", told)
         self.assertTrue(self.bytes_in(image_id, "s3") is not None, "the process was killed before it wrote")
         spec = copy_image(image_id, to=["s3"])
         self.assertRaises(errors.ImageBusy, self.runner.run, spec)

@@ -135,6 +135,18 @@ class TestStores(Requests):
             spec = self.spec(method, stores=["s2", "nowhere"])
             self.assertRefused(errors.StoreUnavailable, spec, "'nowhere'", "s1, s2, s3, m1, m2, m3")
 
+    def test_a_store_out_of_order(self) -> None:
+        """C6: a store that cannot be used when the process starts is a conflict that says why; the others work."""
+        case = self.configure
+        broken = {"s3": {"filesystem_store_datadir": "/proc/nowhere"}}
+        self.configure = lambda: {**case(), **broken}  # type: ignore[method-assign]
+        self.runner.services = self.services = self.make_services()
+        for method in METHODS:
+            self.assertRefused(errors.StoreUnavailable, self.spec(method, stores=["s3", "m1"]), "s3", "/proc/nowhere")
+        spec = self.spec("copy-image")
+        self.runner.run(spec)
+        self.assertEqual({"s1", "s2", "m1"}, set(self.db.images.get(spec.arguments["image_id"]).stores))
+
     def test_a_store_that_has_it(self) -> None:
         """C7: naming a store that has the image is a bad request."""
         self.assertRefused(errors.BadRequest, self.spec("copy-image", stores=["s2", "s1"]), "stores", "s1 already has")
