@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -102,6 +102,7 @@ class Scrubber:
         self._limit = page
         self._page = min(page, _FIRST_PAGE)
         self._told = told
+        self._passed: set[str] = set()
         self._stop = threading.Event()
         self._run: Run | None = None
 
@@ -142,21 +143,29 @@ class Scrubber:
         wanted = self.selection()
         self._sweep(wanted, report)
         self._live_images(wanted, report)
-        self._wait_for_others(wanted, report)
+        self._wait_for_others(report)
         report.seconds = time.monotonic() - started
         report.stopped = self._stop.is_set()
         return report
 
     def _sweep(self, wanted: Selection, report: Report) -> None:
-        after = ""
-        while not self._stop.is_set():
+        after: str | None = ""
+        while after is not None and not self._stop.is_set():
             candidates = self._db.pending.candidates(wanted, self._page, after)
-            if not candidates:
-                return
-            self._scrub(candidates, report)
-            after = candidates[-1]
+            last = candidates[-1] if candidates else None
+            self._pass_over(self._db.pending.held(wanted, _WATCHED, after, last))
+            if candidates:
+                self._pass_over(set(candidates).difference(self._scrub(candidates, report)))
+            after = last
 
-    def _scrub(self, candidates: list[str], report: Report, *, live: bool = False) -> None:
+    def _pass_over(self, image_ids: Iterable[str]) -> None:
+        """Note images that others have, to look at them again when the rest is done; most are gone by then."""
+        self._passed.update(image_ids)
+        if len(self._passed) > _WATCHED:
+            self._passed = set(self._db.pending.left(sorted(self._passed)[:_WATCHED]))
+
+    def _scrub(self, candidates: list[str], report: Report, *, live: bool = False) -> list[str]:
+        """Scrub those of the candidates that nobody else has, and return them."""
         spec = scrub(
             candidates,
             pool_size=self._conf.scrub_pool_size,
@@ -175,6 +184,8 @@ class Scrubber:
             if name.startswith("share_"):
                 report.add(share)
         self._told(report)
+        page: list[str] = facts["page"]
+        return page
 
     def _pace(self, seconds: float) -> None:
         if seconds > _PAGE_SECONDS:
@@ -192,19 +203,21 @@ class Scrubber:
             self._scrub(sorted({place.image_id for place in found}), report, live=True)
             after = found[-1].location_id
 
-    def _wait_for_others(self, wanted: Selection, report: Report) -> None:
+    def _wait_for_others(self, report: Report) -> None:
         """Take over what a killed scrubber held: its claims are void after the lease (S14).
 
         Each image is tried once. What others keep longer than that is in good hands, and left to them.
         """
         lease = self._conf.glance_flows.lease_seconds
         patience = time.monotonic() + 1.5 * lease
-        held = set(self._db.pending.held(wanted, _WATCHED)) - {item["image"] for item in report.failures}
-        while held and time.monotonic() < patience and not self._stop.wait(min(1.0, lease / 10)):
+        held = set(self._db.pending.left(self._passed))
+        while held and not self._stop.is_set():
             free = self._db.pending.free(held)
             for start in range(0, len(free), self._page):
                 self._scrub(free[start : start + self._page], report)
             held = set(self._db.pending.left(held.difference(free)))
+            if not held or time.monotonic() > patience or self._stop.wait(min(1.0, lease / 10)):
+                break
         report.held = len(held)
 
 

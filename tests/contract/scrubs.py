@@ -410,6 +410,23 @@ class ScrubShares:
         self.assertEqual((2, 0), (report.images, report.held))
         self.assertScrubbed(void, fresh)
 
+    def test_a_claim_that_runs_out_during_the_pass(self: Any) -> None:
+        """S14: what was passed over is looked at again, even where its claim is void by the end of a long pass."""
+        held, other = self.pending("s1"), self.pending("m1")
+        self.claim(held, 0)
+        store = self.gated("m1")
+        store.objects[other] = DATA
+        reports: list[Report] = []
+        thread = threading.Thread(target=lambda: reports.append(self.scrub()))
+        thread.start()
+        self.assertTrue(store.arrived.acquire(timeout=PATIENCE))
+        old = timeutils.utcnow() - timedelta(seconds=4)
+        self.change("image_properties", {"image_id": held, "name": states.LOCK}, created_at=old, updated_at=old)
+        store.gate.set()
+        thread.join(PATIENCE)
+        self.assertEqual((2, 0, 0), (reports[0].images, reports[0].held, reports[0].failed))
+        self.assertEqual([states.DELETED] * 2, [self.status(held), self.status(other)])
+
     @contextlib.contextmanager
     def another_at(self: Any, image_id: str) -> Iterator[None]:
         """Hold an image as a live scrubber does."""
