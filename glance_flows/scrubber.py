@@ -143,7 +143,7 @@ class Scrubber:
         wanted = self.selection()
         self._sweep(wanted, report)
         self._live_images(wanted, report)
-        self._wait_for_others(report)
+        self._wait_for_others(wanted, report)
         report.seconds = time.monotonic() - started
         report.stopped = self._stop.is_set()
         return report
@@ -203,14 +203,17 @@ class Scrubber:
             self._scrub(sorted({place.image_id for place in found}), report, live=True)
             after = found[-1].location_id
 
-    def _wait_for_others(self, report: Report) -> None:
+    def _wait_for_others(self, wanted: Selection, report: Report) -> None:
         """Take over what a killed scrubber held: its claims are void after the lease (S14).
 
         Each image is tried once. What others keep longer than that is in good hands, and left to them.
         """
         lease = self._conf.glance_flows.lease_seconds
         patience = time.monotonic() + 1.5 * lease
-        held = set(self._db.pending.left(self._passed))
+        self._pass_over(self._db.pending.held(wanted, _WATCHED))
+        # What a store that hangs may still be deleting is held by this pass itself.
+        own = {item["image"] for item in report.failures}
+        held = set(self._db.pending.left(self._passed - own))
         while held and not self._stop.is_set():
             free = self._db.pending.free(held)
             for start in range(0, len(free), self._page):
