@@ -49,15 +49,17 @@ class Pulse:
 
     def close(self) -> None:
         """Stop."""
-        self._stop.set()
-        self._work.set()
+        with self._lock:
+            self._stop.set()
+            self._work.set()
         self._thread.join()
 
     def _beat(self) -> None:
         while self._work.wait() and not self._stop.wait(_LOOK_SECONDS):
             with self._lock:
                 runs = dict(self._runs)
-                if not runs:
+                # Not once it is to stop: the wait for work would never end.
+                if not runs and not self._stop.is_set():
                     self._work.clear()
             if not runs:
                 continue

@@ -170,7 +170,7 @@ class TestTold(Flows):
         held = self.hold("m1")
         run = self.runner.submit(self.spec("copy-image"))
         self.reached(held)
-        self.assertEqual("m1: 0% (0 MiB of 0 MiB)", eventually(lambda: self._message(run), "a message"))
+        eventually(lambda: self._message(run) == "m1: 0% (0 MiB of 0 MiB)", "a message of the store that is not done")
         held.hold.set()
         run.result(PATIENCE)
         self.assertEqual("", self._message(run))

@@ -105,3 +105,19 @@ class TestPulse(base.TestCase):
         self.pulse.add(self.held)
         self.pulse.close()
         self.assertFalse(self.pulse._thread.is_alive())
+
+    def test_closing_at_the_worst_moment(self) -> None:
+        """The thread ends, too, when it is told to while it is about to wait for work."""
+        closing = threading.Thread(target=self.pulse.close, daemon=True)
+        clear = self.pulse._work.clear
+
+        def slow() -> None:
+            closing.start()
+            self.pulse._stop.wait(0.2)
+            clear()
+
+        self.pulse._work.clear = slow  # type: ignore[method-assign]
+        self.pulse._work.set()
+        self.pulse._thread.join(5)
+        self.assertFalse(self.pulse._thread.is_alive())
+        closing.join()
