@@ -1,11 +1,14 @@
 """Calling a store that may never answer: the caller waits on its own terms and leaves a call that hangs behind."""
 
 import logging
+import os
+import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from glance_flows import errors
 from glance_flows.ports import Cancel
@@ -13,6 +16,7 @@ from glance_flows.ports import Cancel
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
+_KEPT_IDLE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,44 @@ class Patience:
     grace: float
 
 
+class _Worker:
+    """A thread that runs one call after the other: to start one costs several times what deleting a small file does.
+
+    One that hangs is never idle, so nobody is given it.
+    """
+
+    _idle: ClassVar[deque["_Worker"]] = deque()
+
+    def __init__(self) -> None:
+        self._inbox: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def run(cls, what: str, call: Callable[[], None]) -> None:
+        """Run a call on an idle thread, or on a new one."""
+        try:
+            worker = cls._idle.pop()
+        except IndexError:
+            worker = cls()
+        worker._inbox.put((what, call))
+
+    def _work(self) -> None:
+        while True:
+            self._thread.name, call = self._inbox.get()
+            call()
+            del call  # what it refers to is not to be kept while there is nothing to do
+            if len(self._idle) >= _KEPT_IDLE:
+                return
+            self._idle.append(self)
+
+
+# A child has the list, but not the threads.
+os.register_at_fork(after_in_child=_Worker._idle.clear)
+
+
 class BoundedCall(Generic[T]):
-    """Runs one call on a thread of its own.
+    """Runs one call on a thread that is nobody else's meanwhile.
 
     :param call: what to run
     :param position: tells how far the call is, in any unit; a call whose position stands still is stuck
@@ -52,7 +92,7 @@ class BoundedCall(Generic[T]):
         :raises Cancelled: the run is to stop
         :raises StoreTimeout: the call made no progress for too long
         """
-        threading.Thread(target=self._run, name=what, daemon=True).start()
+        _Worker.run(what, self._run)
         at, since = self._position(), time.monotonic()
         given_up: errors.GlanceFlowsError | None = None
         while not self._done.wait(_POLL_SECONDS):
