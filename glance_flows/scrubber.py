@@ -56,13 +56,13 @@ class Report:
         """Images a second."""
         return self.images / self.seconds if self.seconds else 0.0
 
-    def add(self, share: dict[str, Any]) -> None:
-        """Add the report of one share."""
+    def add(self, page: dict[str, Any]) -> None:
+        """Add the report of one page."""
         for name in ("images", "locations", "freed", "missing"):
-            setattr(self, name, getattr(self, name) + share[name])
-        self.failed += len(share["failures"])
-        self.failures += share["failures"][: _KEPT_FAILURES - len(self.failures)]
-        self.silent += [name for name in share["silent"] if name not in self.silent]
+            setattr(self, name, getattr(self, name) + page[name])
+        self.failed += len(page["failures"])
+        self.failures += page["failures"][: _KEPT_FAILURES - len(self.failures)]
+        self.silent += [name for name in page["silent"] if name not in self.silent]
 
     def __str__(self) -> str:
         gone = f" ({self.missing} objects were gone already)" if self.missing else ""
@@ -180,9 +180,7 @@ class Scrubber:
             self._run.cancel("the scrubber is to stop.")
         facts = self._run.result()
         self._pace(time.monotonic() - started)
-        for name, share in facts.items():
-            if name.startswith("share_"):
-                report.add(share)
+        report.add(facts["removed"])
         self._told(report)
         page: list[str] = facts["page"]
         return page

@@ -1,9 +1,9 @@
-"""Scrubbing: one flow for a page of pending images, its shares side by side."""
+"""Scrubbing: one flow for a page of pending images, several of them at once."""
 
 from collections.abc import Sequence
 
-from glance_flows.flow import Flow, flow, parallel, series
-from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemoveShare
+from glance_flows.flow import Flow, flow, series
+from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemovePage
 
 
 @flow()
@@ -25,10 +25,4 @@ def scrub(
     :param live: the images live on, only some of their data is pending (S12)
     :param without: stores that did not answer a moment ago and are not asked again
     """
-    shares = min(pool_size, max(1, len(candidates)))
-    return series(
-        "scrub",
-        ClaimPage(),
-        parallel("shares", *(RemoveShare(number, shares) for number in range(shares))),
-        CloseTask(),
-    )
+    return series("scrub", ClaimPage(), RemovePage(pool_size), CloseTask())

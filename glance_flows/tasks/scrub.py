@@ -1,7 +1,10 @@
 """Tasks that remove the data of deleted images, a page of images at a time (law 9)."""
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,21 +49,21 @@ class CloseTask(Task):
         return live
 
 
-class RemoveShare(Task):
-    """Removes the data of one share of a page, one location after the other, and buries the images that are empty.
+class RemovePage(Task):
+    """Removes the data of a page, several images at once, and buries the images that are empty; provides ``removed``.
 
-    Removing data cannot be undone; a share that is interrupted leaves every location either gone and noted, or gone and
+    Removing data cannot be undone; a page that is interrupted leaves every location either gone and noted, or gone and
     still pending, which the next pass finds missing (S8).
 
-    :param number: which share
-    :param of: how many there are
+    :param pool_size: how many images are worked on at once (S5)
     """
 
     irreversible = True
+    default_provides = "removed"
 
-    def __init__(self, number: int, of: int) -> None:
-        super().__init__(str(number), provides=f"share_{number:03d}")
-        self._number, self._of = number, of
+    def __init__(self, pool_size: int) -> None:
+        super().__init__()
+        self._pool_size = pool_size
 
     def execute(
         self,
@@ -75,28 +78,19 @@ class RemoveShare(Task):
         without: list[str],
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
-        share = page[self._number :: self._of]
         removal = _Removal(stores, set(without))
-        report = removal.report
-        if not share:
-            return report.to_json()
-        with Hold(lambda: db.pending.renew(run_id, share, live=live), lease) as hold:
-            for item in db.pending.doomed(run_id, share, store):
-                if cancel.reason is not None:
-                    break
-                if hold.sure(item.image_id):
-                    removal.remove(item)
-                else:
-                    LOG.warning("Image %s was taken over by somebody else and is left to him", item.image_id)
-            # A deletion that was given up may still happen: until its claim is void, nobody is to restore the image.
-            free = [image_id for image_id in share if image_id not in removal.hanging]
-            report.images = db.pending.finish(run_id, free, removal.gone)
-        return report.to_json()
+        if page:
+            with Hold(lambda: db.pending.renew(run_id, page, live=live), lease) as hold:
+                removal.remove_all(db.pending.doomed(run_id, page, store), self._pool_size, hold, cancel)
+                # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
+                free = [image_id for image_id in page if image_id not in removal.hanging]
+                removal.report.images = db.pending.finish(run_id, free, removal.gone)
+        return removal.report.to_json()
 
 
 @dataclass
 class _Report:
-    """What a share did."""
+    """What was done with a page."""
 
     images: int = 0
     locations: int = 0
@@ -114,7 +108,7 @@ class _Report:
 
 
 class _Removal:
-    """Removes one location after the other.
+    """Removes locations, on several threads at once.
 
     :param stores: the stores of this host
     :param silent: names of those that do not answer and are not asked again
@@ -123,9 +117,39 @@ class _Removal:
     def __init__(self, stores: Any, silent: Iterable[str]) -> None:
         self._stores = stores
         self._silent = set(silent)
+        self._lock = threading.Lock()
+        self._failed = False
         self.report = _Report()
         self.gone: list[int] = []
         self.hanging: set[str] = set()
+
+    def remove_all(self, doomed: Iterable[Any], pool_size: int, hold: Hold, cancel: CancelToken) -> None:
+        """Remove the data of locations, one after the other for each image."""
+        images: dict[str, list[Any]] = {}
+        for item in doomed:
+            images.setdefault(item.image_id, []).append(item)
+        left = deque(images.values())
+        threads = min(pool_size, len(left))
+        if threads <= 1:
+            self._work(left, hold, cancel)
+            return
+        with ThreadPoolExecutor(threads, thread_name_prefix="scrub") as pool:
+            for worker in [pool.submit(self._work, left, hold, cancel) for _ in range(threads)]:
+                worker.result()
+
+    def _work(self, left: deque[list[Any]], hold: Hold, cancel: CancelToken) -> None:
+        try:
+            while left and not self._failed:
+                for item in _next(left):
+                    if cancel.reason is not None:
+                        return
+                    if hold.sure(item.image_id):
+                        self.remove(item)
+                    else:
+                        LOG.warning("Image %s was taken over by somebody else and is left to him", item.image_id)
+        except BaseException:
+            self._failed = True
+            raise
 
     def remove(self, item: Any) -> None:
         """Remove the data of a location, or note why it is left (S7, S8, S9, S10)."""
@@ -139,19 +163,32 @@ class _Removal:
             self._delete(store, item)
         except errors.StoreTimeout as failure:
             # Each of its other objects would take as long again; the next pass asks it anew.
-            self._silent.add(store.name)
-            self.report.silent.append(store.name)
-            self.hanging.add(item.image_id)
+            with self._lock:
+                if store.name not in self._silent:
+                    self.report.silent.append(store.name)
+                self._silent.add(store.name)
+                self.hanging.add(item.image_id)
             self.report.fail(item, str(failure))
         except errors.GlanceFlowsError as failure:
             self.report.fail(item, str(failure))
 
     def _delete(self, store: Any, item: Any) -> None:
+        freed, missing = item.size or 0, 0
         try:
             store.delete(item.location.url)
-            self.report.freed += item.size or 0
         except errors.StoreDataMissing:
             LOG.info("The data of image %s in the store %s was gone already", item.image_id, store.name)
-            self.report.missing += 1
-        self.gone.append(item.location_id)
-        self.report.locations += 1
+            freed, missing = 0, 1
+        with self._lock:
+            self.gone.append(item.location_id)
+            self.report.locations += 1
+            self.report.missing += missing
+            self.report.freed += freed
+
+
+def _next(left: deque[list[Any]]) -> list[Any]:
+    """Return the locations of the next image; none if another thread was faster."""
+    try:
+        return left.popleft()
+    except IndexError:
+        return []
