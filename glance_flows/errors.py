@@ -152,6 +152,12 @@ class Cancelled(GlanceFlowsError):
     status = HTTPStatus.CONFLICT
 
 
+class Suspended(GlanceFlowsError):
+    """The run is suspended and can be resumed."""
+
+    status = HTTPStatus.CONFLICT
+
+
 class LockLost(GlanceFlowsError):
     """The image's lock is no longer held by this run."""
 

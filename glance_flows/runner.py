@@ -1,22 +1,25 @@
 """The runner: decides where and when a described flow happens, and sees it through."""
 
 import logging
+import os
+import socket
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from oslo_config import cfg
-from taskflow import engines
-from taskflow import exceptions as taskflow_exceptions
 
 from glance_flows import errors
+from glance_flows.execution import Execution
 from glance_flows.flow import Flow, FlowSpec
 from glance_flows.identity import Identity
 from glance_flows.listeners import Pulse
 from glance_flows.notify import Notifier
-from glance_flows.run import FAILURE, SUCCESS, Run
+from glance_flows.persistence.records import FAILURE, RUNNING, SUCCESS, SUSPENDED, Record
+from glance_flows.resumption import Resumption
+from glance_flows.run import Run
 from glance_flows.services import Services
-from glance_flows.tasks.reasons import first_cause
 
 LOG = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Runner:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         conf = services.conf
         workers = conf.taskflow_executor.max_workers
         self._mode = conf.taskflow_executor.engine_mode
@@ -38,8 +42,7 @@ class Runner:
         self._tasks = ThreadPoolExecutor(
             max(workers * conf.image_import_opts.max_parallel_stores, conf.scrub_pool_size), thread_name_prefix="task"
         )
-        own = conf.glance_flows
-        self._pulse = Pulse(services.db, own.lease_seconds, own.progress_interval)
+        self._pulse = Pulse(services, self.holder)
         self._runs: dict[str, Run] = {}
 
     @classmethod
@@ -77,6 +80,24 @@ class Runner:
         self._execute(run)
         return run.result()
 
+    def resume(self, run_id: str | None = None) -> list[Run]:
+        """Take up runs that a dead process left, and those that have something left to undo (F3, F6).
+
+        :param run_id: one run; None takes up every one that can be
+        :return: the runs, already under way
+        :raises NotFound: there is no run of this id
+        :raises Conflict: this one run cannot be taken up, and why: it is alive, or over, or needs what this host lacks
+        """
+        resumption = Resumption(self.services, self.holder, self.build)
+        found = []
+        for record in resumption.candidates(run_id):
+            run = resumption.take(record, strict=run_id is not None)
+            if run is not None:
+                self._runs[run.id] = run
+                found.append(run)
+                self._flows.submit(self._execute, run, record)
+        return found
+
     def build(self, spec: FlowSpec) -> Flow:
         """Return the flow of an admitted specification; a test may put something else in its place."""
         return spec.build()
@@ -85,6 +106,11 @@ class Runner:
         """Ask every run to stop and undo what it did."""
         for run in list(self._runs.values()):
             run.cancel(reason)
+
+    def suspend_all(self) -> None:
+        """Ask every run to stop after the tasks in hand, so that it can be resumed anywhere."""
+        for run in list(self._runs.values()):
+            run.suspend()
 
     def close(self) -> None:
         """Wait for the runs to end, and close what is open."""
@@ -97,47 +123,56 @@ class Runner:
         admit = spec.factory.admit
         resolved = admit(spec, self.services, identity) if admit is not None else spec
         run = Run(resolved)
+        if resolved.factory.persisted:
+            from glance_flows import __version__
+
+            self.services.persistence.ready()
+            record = Record(run.id, resolved, RUNNING, self.holder, version=__version__, image_id=run.image_id)
+            self.services.persistence.records.create(record)
         self._runs[run.id] = run
         return run
 
-    def _execute(self, run: Run) -> None:
-        if "request" in run.spec.facts():
+    def _execute(self, run: Run, resumed: Record | None = None) -> None:
+        persisted = run.spec.factory.persisted
+        if persisted:
             self._pulse.add(run)
         emit = _events_of(run, self.services.notifier)
         result, failure = None, None
         try:
-            emit("start")
-            result = self._drive(run)
+            result = self._drive(run, resumed, emit)
         except Exception as cause:
             failure = cause if isinstance(cause, errors.GlanceFlowsError) else _unforeseen(cause)
         finally:
             self._pulse.remove(run)
             self._runs.pop(run.id, None)
+        if persisted:
+            failure = self._note_end(run, failure)
         emit("end", state=FAILURE if failure else SUCCESS, error=str(failure) if failure else None)
         run.end(result, failure)
 
-    def _drive(self, run: Run) -> dict[str, Any]:
-        facts = {"run_id": run.id, **run.spec.facts()}
-        engine = engines.load(self.build(run.spec), engine=self._mode, executor=self._executor(), store=facts)
-        own = {"cancel": run.token, "progress": run.board, "leftovers": run.leftovers}
-        services = {**self.services.injected(), **own}
-        engine.storage.inject(services, transient=True)
+    def _drive(self, run: Run, resumed: Record | None, emit: Callable[..., None]) -> Any:
+        execution = Execution(self.services, run, self.build(run.spec), self._mode, self._tasks)
+        if resumed is not None and resumed.leftovers:
+            execution.finish_undoing([dict(item) for item in resumed.leftovers])
+            if resumed.state == FAILURE:
+                raise errors.TaskFailed(resumed.error)
+            return None
+        if resumed is None:
+            emit("start")
+        return execution.drive()
+
+    def _note_end(self, run: Run, failure: errors.GlanceFlowsError | None) -> errors.GlanceFlowsError | None:
+        """Write down how a run ended; what cannot be written is left to a resume."""
+        if isinstance(failure, errors.DatabaseError) and "could not be saved" in str(failure):
+            return failure
+        state = SUCCESS if failure is None else SUSPENDED if isinstance(failure, errors.Suspended) else FAILURE
+        told = None if failure is None else str(failure)
         try:
-            engine.run()
-        except (taskflow_exceptions.WrappedFailure, errors.GlanceFlowsError):
-            cause = first_cause(engine.storage.get_execute_failures())
-            raise _explained(cause, run) from None
-        return {name: fact for name, fact in engine.storage.fetch_all().items() if name not in services}
-
-    def _executor(self) -> ThreadPoolExecutor | None:
-        return self._tasks if self._mode == "parallel" else None
-
-
-def _explained(cause: BaseException | None, run: Run) -> BaseException:
-    """Return the error to raise: the reason why the run was stopped, where it was stopped."""
-    if run.token.reason is not None and (cause is None or isinstance(cause, errors.Cancelled)):
-        return run.token.reason
-    return cause or errors.TaskFailed("the run failed without telling why.")
+            self.services.persistence.records.end(run.id, self.holder, state, told, run.leftovers.records)
+        except errors.DatabaseError as lost:
+            LOG.error("The end of run %s could not be written down: %s", run.id, lost)
+            return failure or lost
+        return failure
 
 
 def _unforeseen(cause: BaseException) -> errors.GlanceFlowsError:

@@ -12,6 +12,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from taskflow import task as taskflow_task
@@ -52,25 +53,47 @@ class CancelToken:
         return self._event.wait(seconds)
 
 
-class Leftovers:
-    """What a run could not undo or clean up: recorded, told and kept for a later resume, never raised (F6)."""
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One thing that is left: the task that left it, whether it is to be undone or done again, and words for people."""
 
-    def __init__(self) -> None:
-        self._items: list[str] = []
-        self._lock = threading.Lock()
+    task: str
+    action: str
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class Leftovers:
+    """What a run could not undo or clean up: recorded, told and kept for a later resume, never raised (F6).
+
+    A task gets one that speaks in its name: :meth:`of`.
+    """
+
+    def __init__(self, task: str = "", action: str = "revert", items: list[Leftover] | None = None) -> None:
+        self._task, self._action = task, action
+        self._items: list[Leftover] = [] if items is None else items
+
+    def of(self, task: str, action: str) -> "Leftovers":
+        """Return the same record in the name of a task that is executing (``execute``) or undoing (``revert``)."""
+        return Leftovers(task, action, self._items)
 
     def add(self, what: str, cause: BaseException | None = None) -> None:
         """Record one thing that is left, and why."""
         text = errors.redact(f"{what}: {cause}" if cause else what)
         LOG.error("Left behind: %s", text)
-        with self._lock:
-            self._items.append(text)
+        self._items.append(Leftover(self._task, self._action, text))
 
     @property
     def items(self) -> list[str]:
-        """What is left, in the order it was found."""
-        with self._lock:
-            return list(self._items)
+        """What is left in words, in the order it was found."""
+        return [str(item) for item in self._items]
+
+    @property
+    def records(self) -> list[dict[str, str]]:
+        """What is left as JSON objects, for the list of runs."""
+        return [asdict(item) for item in list(self._items)]
 
 
 class Task(taskflow_task.Task):
@@ -111,6 +134,8 @@ def succeeded(result: Any) -> bool:
 def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(execute)
     def guarded(self: Task, *args: Any, **kwargs: Any) -> Any:
+        if "leftovers" in kwargs:
+            kwargs["leftovers"] = kwargs["leftovers"].of(self.name, "execute")
         try:
             result = execute(self, *args, **kwargs)
         except errors.GlanceFlowsError:
@@ -138,6 +163,7 @@ def _guard_revert(revert: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(revert)
     def guarded(self: Task, **kwargs: Any) -> None:
+        kwargs["leftovers"] = kwargs["leftovers"].of(self.name, "revert")
         # taskflow hands over the result and the failures whether they are asked for or not.
         wanted = kwargs if anything else {name: value for name, value in kwargs.items() if name in names}
         try:

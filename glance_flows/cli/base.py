@@ -18,7 +18,6 @@ class Command(command.Command):
         """What the command works with."""
         return cast(Any, self.app).context  # type: ignore[no-any-return]
 
-
     def _generate_columns_and_selector(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str]
     ) -> tuple[list[str], list[bool] | None]:

@@ -118,6 +118,24 @@ class Claims:
                 raise errors.ImageBusy(f"image {claim.image_id} was taken by another operation.") from failure
             raise
 
+    def take_again(self, run_id: str, image_id: str) -> None:
+        """Make sure that a run which is taken up again holds its image, or that there is no image any more.
+
+        :raises ImageBusy: another live run holds it
+        """
+
+        def change(connection: sa.Connection) -> None:
+            try:
+                alive(connection, image_id)
+            except errors.Gone:
+                return
+            if properties.value(connection, image_id, states.LOCK) != run_id:
+                seize(connection, run_id, image_id, self.evict(connection, image_id))
+            now = timeutils.utcnow()
+            connection.execute(sa.update(_tasks).where(_tasks.c.id == run_id).values(updated_at=now))
+
+        self._engine.write(change)
+
     def check_free(self, image_id: str) -> None:
         """Refuse early, at the door, what :meth:`take` would refuse.
 

@@ -94,6 +94,10 @@ class Locations:
 
         return self._engine.read(read)
 
+    def in_store(self, image_id: str, store: str) -> list[Location]:
+        """Return the active locations of an image in one store."""
+        return [place for place in self.of(image_id) if place.store == store and place.status == states.ACTIVE]
+
     def used_elsewhere(self, image_id: str, url: str) -> bool:
         """Tell whether a location of another image has this URL; encrypted URLs cannot be compared and count as not."""
         if self._crypt.enabled:

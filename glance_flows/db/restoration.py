@@ -72,6 +72,8 @@ class Restorations:
         """
 
         def change(connection: sa.Connection) -> Restored:
+            if self._is_back(connection, image_id, present):
+                return Restored()
             deleted_at = self._check_pending(connection, image_id)
             if properties.value(connection, image_id, states.LOCK) != run_id:
                 raise errors.LockLost(f"image {image_id} is no longer held by run {run_id}.")
@@ -89,6 +91,14 @@ class Restorations:
             return Restored(*(_back(connection, part, image_id, deleted_at, live) for part in _ATTACHED))
 
         return self._engine.write(change)
+
+    @staticmethod
+    def _is_back(connection: sa.Connection, image_id: str, present: list[int]) -> bool:
+        """Whether the very same restore was done before its process was killed."""
+        status = connection.execute(sa.select(_images.c.status).where(_images.c.id == image_id)).scalar_one_or_none()
+        active = sa.and_(_locations.c.id.in_(present), _locations.c.status == states.ACTIVE)
+        count = connection.execute(sa.select(sa.func.count()).where(active)).scalar_one()
+        return bool(status == states.ACTIVE and present and count == len(present))
 
     @staticmethod
     def _check_pending(connection: sa.Connection, image_id: str) -> datetime | None:

@@ -6,7 +6,7 @@ from glance_flows.flow import Flow, flow, parallel, series
 from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemoveShare
 
 
-@flow()
+@flow(persisted=False)
 def scrub(
     candidates: Sequence[str], *, pool_size: int = 1, store: str | None = None, lease: float = 60.0, live: bool = False
 ) -> Flow:

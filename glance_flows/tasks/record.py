@@ -27,7 +27,7 @@ class Survey(Task):
         self._check = check
 
     def execute(self, db: Any, conf: Any, image_id: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the image's status, formats and data columns.
+        """Return the image's status, formats, data columns, and the stores that have it.
 
         :raises BadRequest: the method refuses the request
         :raises Gone: the image went away between the request and its start (C5)
@@ -40,7 +40,7 @@ class Survey(Task):
         if image.gone:
             raise errors.Gone(f"image {image_id} was deleted.")
         kept = ("status", "disk_format", "container_format", *_DATA_COLUMNS)
-        return {name: getattr(image, name) for name in kept}
+        return {"stores": image.stores, **{name: getattr(image, name) for name in kept}}
 
 
 class NothingToDo(Task):

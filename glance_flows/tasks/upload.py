@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from glance_flows import errors, states
+from glance_flows import errors
 from glance_flows.images import Staged
 from glance_flows.ports import Reading, Store, Stored
 from glance_flows.request import ImportRequest
@@ -36,15 +36,16 @@ class Upload(Task):
         run_id: str,
         staged: dict[str, Any],
         request: dict[str, Any],
+        leftovers: Leftovers,
     ) -> dict[str, Any]:
         """Return the outcome: the store, ``ok`` or ``failed``, and the id of the location or the error."""
         name = str(self.qualifier)
         asked = ImportRequest.from_json(request)
-        work = _Work(db, stores.get(name), asked, run_id, Staged.from_json(staged))
+        work = _Work(db, stores.get(name), asked, run_id, Staged.from_json(staged), leftovers)
         try:
             cancel.check()
             progress.begin(name, work.staged.contents.size)
-            location_id = work.upload(Reading(name, cancel, progress))
+            location_id = work.recorded_before() or work.upload(Reading(name, cancel, progress))
             progress.finish(name, "done")
             notifier.emit("image.upload", work.announcement())
             return {"store": name, "status": "ok", "location": location_id}
@@ -60,21 +61,26 @@ class Upload(Task):
             db.locations.fail(run_id, asked.image_id, name)
             return {"store": name, "status": "failed", "error": str(failure)}
 
-    def revert(self, db: Any, stores: Any, progress: Any, image_id: str, result: Any, leftovers: Leftovers) -> None:
-        """Remove the location, then the data; a failed upload has removed its own (C12)."""
-        if not isinstance(result, dict) or result["status"] != "ok":
-            return
+    def revert(
+        self, db: Any, stores: Any, progress: Any, image_id: str, run_id: str, before: Any, leftovers: Leftovers
+    ) -> None:
+        """Remove the location, then the data (C12).
+
+        What the upload got to is not asked: it may have been killed anywhere, and so may an earlier undo. A store that
+        had the image before is never touched.
+        """
         name = str(self.qualifier)
-        found = [place for place in db.locations.of(image_id) if place.id == result["location"]]
-        db.locations.take_back(result["location"])
-        progress.finish(name, "undone")
-        for place in found:
-            try:
-                stores.get(name).delete(place.url)
-            except errors.StoreDataMissing:
-                LOG.info("The data of image %s in the store %s is gone already", image_id, name)
-            except errors.GlanceFlowsError as failure:
-                leftovers.add(f"the data of image {image_id} in the store {name}", failure)
+        if name in before["stores"]:
+            return
+        sign = db.claims.look([image_id]).get(image_id)
+        if sign is not None and not sign.gone and sign.holder != run_id:
+            leftovers.add(f"the data of image {image_id} in the store {name}, while {sign.holder} holds the image")
+            return
+        try:
+            if clear(db, stores.get(name), image_id):
+                progress.finish(name, "undone")
+        except errors.GlanceFlowsError as failure:
+            leftovers.add(f"the data of image {image_id} in the store {name}", failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,12 @@ class _Work:
     asked: ImportRequest
     run_id: str
     staged: Staged
+    leftovers: Leftovers
+
+    def recorded_before(self) -> int | None:
+        """Return the location that this very task recorded before it was killed; under the lock nobody else does."""
+        mine = self.db.locations.in_store(self.asked.image_id, self.store.name)
+        return mine[0].id if mine else None
 
     def upload(self, reading: Reading) -> int:
         """Upload, verify and record; on any error nothing of it remains."""
@@ -96,19 +108,21 @@ class _Work:
             stored = self.store.add(self.asked.image_id, self.staged, reading)
         try:
             verify(self.store.name, self.staged, stored)
-            visible = self.asked.first_data and not self.asked.all_stores_must_succeed
-            return int(
-                self.db.locations.record(
-                    self.run_id,
-                    self.asked.image_id,
-                    stored.url,
-                    stored.metadata,
-                    activate=self.staged.contents if visible else None,
-                )
-            )
-        except BaseException:
-            self.store.delete(stored.url)
+            return self._record(stored)
+        except errors.LockLost:
+            # What lies at this place may be the work of the run that took over.
+            self.leftovers.add(f"perhaps data of image {self.asked.image_id} in the store {self.store.name}")
             raise
+        except BaseException:
+            self._remove(stored.url)
+            raise
+
+    def _record(self, stored: Stored) -> int:
+        visible = self.asked.first_data and not self.asked.all_stores_must_succeed
+        activate = self.staged.contents if visible else None
+        return int(
+            self.db.locations.record(self.run_id, self.asked.image_id, stored.url, stored.metadata, activate=activate)
+        )
 
     def announcement(self) -> dict[str, Any]:
         """Return the payload of the notification that the store has the image (C18)."""
@@ -123,24 +137,53 @@ class _Work:
             "os_hash_value": contents.hash_value,
         }
 
+    def _remove(self, url: str) -> None:
+        """Take back what was just stored; what cannot be is recorded, and the reason of the failure stays (F6)."""
+        try:
+            self.store.delete(url)
+        except errors.StoreDataMissing:
+            LOG.info("The store %s has nothing of image %s to take back", self.store.name, self.asked.image_id)
+        except errors.GlanceFlowsError as failure:
+            self.leftovers.add(f"the data of image {self.asked.image_id} in the store {self.store.name}", failure)
+
     def _make_room(self) -> None:
         """Remove an object of the image's name that no live location refers to: what a killed upload left, say (law 4).
 
         :raises StoreDuplicate: something refers to it, or it cannot be found
         """
         image_id, store = self.asked.image_id, self.store
-        url = store.url_of(image_id)
-        if url is None:
+        if store.url_of(image_id) is None:
             raise errors.StoreDuplicate(
                 f"the store {store.name} has an object named {image_id} that no image refers to."
             )
-        same = [place for place in self.db.locations.of(image_id) if place.url == url]
-        if any(place.status == states.ACTIVE for place in same) or self.db.locations.used_elsewhere(image_id, url):
+        if self.db.locations.in_store(image_id, store.name) or not clear(self.db, store, image_id):
             raise errors.StoreDuplicate(f"the store {store.name} already has the data of image {image_id}.")
-        LOG.warning("The store %s has a stray object named %s: it is replaced", store.name, image_id)
-        store.delete(url)
-        for place in same:
-            self.db.locations.mark_deleted(place.id)
+        LOG.warning("The store %s had a stray object named %s: it is replaced", store.name, image_id)
+
+
+def clear(db: Any, store: Store, image_id: str) -> bool:
+    """Remove whatever a store has of an image: the rows of its locations, then its object; tell whether there was one.
+
+    An object that a location of another image refers to stays.
+    """
+    urls = set()
+    for place in db.locations.in_store(image_id, store.name):
+        urls.add(place.url)
+        db.locations.take_back(place.id)
+    url = store.url_of(image_id)
+    if url is not None and not db.locations.used_elsewhere(image_id, url):
+        urls.add(url)
+    pending = [place for place in db.locations.of(image_id) if place.url in urls]
+    found = False
+    for each in urls:
+        try:
+            store.delete(each)
+            found = True
+        except errors.StoreDataMissing:
+            LOG.debug("The store %s has nothing of image %s", store.name, image_id)
+    for place in pending:
+        db.locations.mark_deleted(place.id)
+    return found
 
 
 class Tally(Task):
