@@ -23,6 +23,39 @@ PLACES = 32
 _NAME = "glance-scrubber"
 
 
+class Place:
+    """By which a running scrubber is seen."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._lock: Any = None
+
+    def take(self) -> bool:
+        """Be seen from now on, if this scrubber is not yet or no longer; tell whether it is.
+
+        A restore has all the places for a moment, and a backend may forget them. The scrubber works on as safely.
+        """
+        try:
+            if self._lock is not None and _still_held(self._lock):
+                return True
+            self.leave()
+            for number in range(PLACES):
+                lock = self._backend.get_lock(f"{_NAME}-{number}".encode())
+                if lock.acquire(blocking=False):
+                    self._lock = lock
+                    return True
+            LOG.warning("All %d places of scrubbers are taken: --restore does not see this one", PLACES)
+        except ToozError as failure:
+            LOG.warning("--restore does not see this scrubber: %s", failure)
+        return False
+
+    def leave(self) -> None:
+        """Be seen no longer."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            _release(lock)
+
+
 class Coordinator:
     """Shows the scrubbers of all hosts to each other.
 
@@ -39,21 +72,15 @@ class Coordinator:
         return cls(own.coordination_url or f"file://{Path(own.state_path).absolute()}/coordination")
 
     @contextlib.contextmanager
-    def scrubbing(self) -> Iterator[bool]:
-        """Be seen as a running scrubber for as long as the block lasts; tell whether there was a place left."""
+    def scrubbing(self) -> Iterator["Place"]:
+        """Be seen as a running scrubber for as long as the block lasts."""
         with self._started() as backend:
-            for number in range(PLACES):
-                lock = backend.get_lock(f"{_NAME}-{number}".encode())
-                if lock.acquire(blocking=False):
-                    break
-            else:
-                LOG.warning("There are %d scrubbers already: this one is not seen by --restore", PLACES)
-                yield False
-                return
+            place = Place(backend)
+            place.take()
             try:
-                yield True
+                yield place
             finally:
-                lock.release()
+                place.leave()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -66,7 +93,7 @@ class Coordinator:
                 lock = backend.get_lock(f"{_NAME}-{number}".encode())
                 if not lock.acquire(blocking=False):
                     raise errors.Conflict("glance-scrubber is already running")
-                held.callback(lock.release)
+                held.callback(_release, lock)
             yield
 
     @contextlib.contextmanager
@@ -87,3 +114,18 @@ class Coordinator:
         finally:
             with contextlib.suppress(ToozError):
                 backend.stop()
+
+
+def _still_held(lock: Any) -> bool:
+    try:
+        return bool(lock.is_still_owner())
+    except NotImplementedError:
+        return True  # a backend that ties its locks to the connection
+
+
+def _release(lock: Any) -> None:
+    """Release a lock; one whose backend went away is released by its time-out."""
+    try:
+        lock.release()
+    except ToozError as failure:
+        LOG.warning("A lock could not be released and is left to its time-out: %s", failure)

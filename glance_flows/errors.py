@@ -9,7 +9,8 @@ import re
 from http import HTTPStatus
 from typing import ClassVar
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# Up to the last @: keys of object stores hold slashes. Hiding too much of a path is better than too little of a key.
+_CREDENTIALS = re.compile(r"""(?<=://)[^\s"'<>]+@""")
 
 
 def redact(text: str) -> str:

@@ -123,6 +123,11 @@ class Execution:
         reason = self._run.token.reason
         if reason is not None and (cause is None or isinstance(cause, errors.Cancelled)):
             return reason
+        # The data that an import reads goes together with its image: that it is missing is only an echo (C15).
+        if isinstance(cause, errors.SourceFailed) and "resolved" in self._run.spec.arguments:
+            sign = self._services.db.claims.look([self._run.image_id]).get(self._run.image_id)
+            if sign is None or sign.gone:
+                return errors.Gone(f"image {self._run.image_id} was deleted.")
         return cause or errors.TaskFailed("the run failed without telling why.")
 
     def _facts(self, engine: Any) -> dict[str, Any]:

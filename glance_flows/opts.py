@@ -27,7 +27,7 @@ GLANCE_OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt("scrub_pool_size", default=1, min=1, help="How many images are scrubbed at once."),
     cfg.IntOpt("wakeup_time", default=300, min=0, help="Seconds between two passes of a scrubber daemon."),
-    cfg.BoolOpt("daemon", default=False, help="Run the scrubber as a daemon rather than once."),
+    cfg.BoolOpt("daemon", short="D", default=False, help="Run the scrubber as a daemon rather than once."),
     cfg.StrOpt(
         "metadata_encryption_key",
         secret=True,
@@ -156,7 +156,7 @@ OWN_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "http_timeout", default=60, min=1, help="Seconds to wait for a web server to connect or to send a byte."
     ),
-    cfg.IntOpt("chunk_size", default=units.Mi, min=64 * units.Ki, help="Bytes read and written at a time."),
+    cfg.IntOpt("chunk_size", default=256 * units.Ki, min=64 * units.Ki, help="Bytes read and written at a time."),
     cfg.FloatOpt(
         "progress_interval", default=5.0, min=0.1, help="Seconds between two progress messages in a task row."
     ),

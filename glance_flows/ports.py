@@ -7,7 +7,7 @@ work with the others.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from glance_flows.images import Contents, Location, Staged
@@ -15,9 +15,12 @@ from glance_flows.images import Contents, Location, Staged
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a store says it took: where, how many bytes, and their digests (None where the driver computed none)."""
+    """What a store says it took: where, how many bytes, and their digests (None where the driver computed none).
 
-    url: str
+    Like a location's, the URL may hold a credential and is never printed (F2).
+    """
+
+    url: str = field(repr=False)
     size: int
     checksum: str | None
     hash_value: str | None

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,11 @@ from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
 PAGE = 500
+_FIRST_PAGE = 20
 _KEPT_FAILURES = 1000
+_WATCHED = 5000
+#: Seconds that a page is to take at most: what somebody else could do meanwhile should not be kept from him (S14).
+_PAGE_SECONDS = 5.0
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Report:
     :param missing: data that was gone already
     :param failed: how many locations failed; ``failures`` says which, the first thousand of them
     :param held: images left to others
+    :param silent: stores that did not answer in time
     """
 
     images: int = 0
@@ -41,6 +46,7 @@ class Report:
     held: int = 0
     seconds: float = 0.0
     stopped: bool = False
+    silent: list[str] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -54,10 +60,18 @@ class Report:
             setattr(self, name, getattr(self, name) + share[name])
         self.failed += len(share["failures"])
         self.failures += share["failures"][: _KEPT_FAILURES - len(self.failures)]
+        self.silent += [name for name in share["silent"] if name not in self.silent]
+
+    def __str__(self) -> str:
+        gone = f" ({self.missing} objects were gone already)" if self.missing else ""
+        what = f"{self.images} images, {self.freed} bytes freed{gone}, {self.failed} failures"
+        return f"{what}, {self.rate:.1f} images a second"
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
-        return {**asdict(self), "rate": round(self.rate, 1)}
+        fields = asdict(self)
+        freed, seconds = fields.pop("freed"), round(fields.pop("seconds"), 3)
+        return {**fields, "bytes_freed": freed, "seconds": seconds, "rate": round(self.rate, 1)}
 
 
 class Scrubber:
@@ -65,7 +79,7 @@ class Scrubber:
 
     :param runner: runs the flows
     :param image_id, owner, store: only these; None for all
-    :param page: how many images a flow takes
+    :param page: how many images a flow takes at most; pages are smaller where stores are slow
     :param told: called with the report so far, after every page
     """
 
@@ -83,7 +97,8 @@ class Scrubber:
         self._db = runner.services.db
         self._conf = runner.services.conf
         self._filters = {"image_id": image_id, "owner": owner, "store": store}
-        self._page = page
+        self._limit = page
+        self._page = min(page, _FIRST_PAGE)
         self._told = told
         self._stop = threading.Event()
         self._run: Run | None = None
@@ -102,9 +117,19 @@ class Scrubber:
     def due(self) -> Iterator[PendingImage]:
         """Yield what a pass would remove, touching nothing (S16)."""
         wanted, after = self.selection(), ""
-        while page := self._db.pending.page(wanted, self._page, after):
-            yield from page
+        while page := self._db.pending.page(wanted, self._limit, after):
+            for image in page:
+                stores = image.stores if wanted.store is None else (wanted.store,) * image.stores.count(wanted.store)
+                if stores or wanted.store is None:
+                    yield replace(image, stores=stores)
             after = page[-1].id
+        last = 0
+        while places := self._db.pending.live_images(wanted, self._limit, last):
+            for place in places:
+                if wanted.store in (None, place.store):
+                    stores = (place.store or "?",)
+                    yield PendingImage(place.image_id, None, None, place.size, place.deleted_at, stores)
+            last = places[-1].location_id
 
     def run_pass(self) -> Report:
         """Remove everything that is due and return the report.
@@ -114,8 +139,7 @@ class Scrubber:
         report, started = Report(), time.monotonic()
         wanted = self.selection()
         self._sweep(wanted, report)
-        if self._filters["image_id"] is None and self._filters["owner"] is None:
-            self._live_images(wanted, report)
+        self._live_images(wanted, report)
         self._wait_for_others(wanted, report)
         report.seconds = time.monotonic() - started
         report.stopped = self._stop.is_set()
@@ -137,72 +161,100 @@ class Scrubber:
             store=self._filters["store"],
             lease=float(self._conf.glance_flows.lease_seconds),
             live=live,
+            without=report.silent,
         )
+        started = time.monotonic()
         self._run = self._runner.submit(spec)
         if self._stop.is_set():
             self._run.cancel("the scrubber is to stop.")
         facts = self._run.result()
+        self._pace(time.monotonic() - started)
         for name, share in facts.items():
             if name.startswith("share_"):
                 report.add(share)
         self._told(report)
 
+    def _pace(self, seconds: float) -> None:
+        if seconds > _PAGE_SECONDS:
+            self._page = max(1, self._page // 2)
+        elif seconds < _PAGE_SECONDS / 2:
+            self._page = min(self._limit, self._page * 2)
+
     def _live_images(self, wanted: Selection, report: Report) -> None:
         """Remove pending data of images that live on (S12); an image that somebody works on waits for the next pass."""
         after = 0
         while not self._stop.is_set():
-            found = self._db.pending.live_images_with_pending_data(wanted.before, self._page, after)
+            found = self._db.pending.live_images(wanted, self._page, after)
             if not found:
                 return
-            self._scrub(sorted({image_id for _, image_id in found}), report, live=True)
-            after = found[-1][0]
+            self._scrub(sorted({place.image_id for place in found}), report, live=True)
+            after = found[-1].location_id
 
     def _wait_for_others(self, wanted: Selection, report: Report) -> None:
-        """Take over what a killed scrubber held: its claims are void after the lease (S14)."""
-        patience = time.monotonic() + 1.5 * self._conf.glance_flows.lease_seconds
-        failed = {item["image"] for item in report.failures}
-        while (held := self._db.pending.count_held(wanted)) and time.monotonic() < patience:
-            if self._stop.wait(min(1.0, self._conf.glance_flows.lease_seconds / 10)):
-                break
-            free = [each for each in self._db.pending.candidates(wanted, self._page) if each not in failed]
-            if free:
-                self._scrub(free, report)
-                failed |= {item["image"] for item in report.failures}
-        report.held = held
+        """Take over what a killed scrubber held: its claims are void after the lease (S14).
+
+        Each image is tried once. What others keep longer than that is in good hands, and left to them.
+        """
+        lease = self._conf.glance_flows.lease_seconds
+        patience = time.monotonic() + 1.5 * lease
+        held = set(self._db.pending.held(wanted, _WATCHED)) - {item["image"] for item in report.failures}
+        while held and time.monotonic() < patience and not self._stop.wait(min(1.0, lease / 10)):
+            free = self._db.pending.free(held)
+            for start in range(0, len(free), self._page):
+                self._scrub(free[start : start + self._page], report)
+            held = set(self._db.pending.left(held.difference(free)))
+        report.held = len(held)
 
 
 class Daemon:
     """Repeats passes for ever, never two at once, surviving a lost database or store (S6, S11).
 
-    :param make: makes the scrubber of a pass
-    :param wakeup: seconds from the end of one pass to the start of the next
+    A loop of its own rather than futurist's PeriodicWorker: that one counts the spacing from the start of a pass, keeps
+    it for ever, and has no way to end a wait early; a daemon that reads its configuration anew needs both.
+
+    :param make: makes the scrubber of a pass, right before it
+    :param wakeup: tells how many seconds to wait after it
     """
 
-    def __init__(self, make: Callable[[], Scrubber], wakeup: float) -> None:
+    def __init__(self, make: Callable[[], Scrubber], wakeup: Callable[[], float]) -> None:
         self._make = make
-        self.wakeup = wakeup
+        self._wakeup = wakeup
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._scrubber: Scrubber | None = None
         self.passes = 0
+
+    def wake(self) -> None:
+        """End the wait, if there is one: the next pass begins."""
+        self._wake.set()
 
     def stop(self) -> None:
         """End the pass at hand and begin no other."""
         self._stop.set()
+        self._wake.set()
         if self._scrubber is not None:
             self._scrubber.stop()
 
     def run(self) -> None:
         """Work until :meth:`stop` is called."""
         while not self._stop.is_set():
+            self._wake.clear()
             self._scrubber = self._make()
             if self._stop.is_set():
                 return
-            try:
-                report = self._scrubber.run_pass()
-                LOG.info("Scrubbed %d images, %d bytes; %d failures", report.images, report.freed, report.failed)
-            except errors.DatabaseError as failure:
-                LOG.critical("The database cannot be used; the next pass tries again: %s", failure)
-            except errors.GlanceFlowsError:
-                LOG.exception("The pass failed; the next one tries again")
+            self._pass(self._scrubber)
             self.passes += 1
-            self._stop.wait(self.wakeup)
+            if not self._stop.is_set():
+                self._wake.wait(self._wakeup())
+
+    @staticmethod
+    def _pass(scrubber: Scrubber) -> None:
+        try:
+            report = scrubber.run_pass()
+        except errors.DatabaseError as failure:
+            LOG.critical("The database cannot be used; the next pass tries again: %s", failure)
+        except Exception:
+            LOG.exception("The pass failed; the next one tries again")
+        else:
+            level = logging.INFO if report.locations or report.images or report.failed else logging.DEBUG
+            LOG.log(level, "Scrubbed %s", report)

@@ -34,13 +34,13 @@ class Database:
         self.properties = Properties(engine)
         self.deletions = Deletions(engine)
         lease = timedelta(seconds=own.lease_seconds)
-        self.pending = Pending(engine, cryptographer, lease)
         self.claims = Claims(
             engine,
             lease=lease,
             foreign_lease=timedelta(seconds=own.foreign_lease_seconds),
             keep=timedelta(hours=conf.task.task_time_to_live),
         )
+        self.pending = Pending(engine, cryptographer, self.claims, lease)
         self.restorations = Restorations(engine, self.claims)
 
     #: Makes the value with which an image is claimed.

@@ -6,7 +6,7 @@ together and go together, in one transaction each, so that nobody ever sees a lo
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -221,30 +221,48 @@ class Claims:
         ).first()
         if lock is None:
             return None
+        left = self.time_left(connection, lock)
+        if left > timedelta():
+            raise errors.ImageBusy(
+                f"image {image_id} is held by run {lock.value}; try again when it is done"
+                f" (if it died, in {max(1, int(left.total_seconds()))} seconds)."
+            )
+        return str(lock.value)
+
+    def time_left(self, connection: sa.Connection, lock: Any) -> timedelta:
+        """Return how long a lock's row keeps others out without another sign of life of its holder.
+
+        A run on one image renews its task, a run on a page of images the lock itself.
+        """
         query = sa.select(_tasks.c.updated_at, _info.c.input).join(_info, _info.c.task_id == _tasks.c.id, isouter=True)
         task = connection.execute(query.where(_tasks.c.id == lock.value)).first()
         # A glance-api writes the lock a moment before the task: a lock without a task is not dead at once.
-        seen = (task and task.updated_at) or lock.updated_at or lock.created_at
+        signs = (task and task.updated_at, lock.updated_at, lock.created_at)
         ours = task is None or MARK in (task.input or {})
         lease = self._lease if ours else self._foreign_lease
-        age = timeutils.utcnow() - seen
-        if age < lease:
-            left = max(1, int((lease - age).total_seconds()))
-            raise errors.ImageBusy(
-                f"image {image_id} is held by run {lock.value}; try again when it is done"
-                f" (if it died, in {left} seconds)."
-            )
-        return str(lock.value)
+        last: datetime = max(sign for sign in signs if sign)
+        return last + lease - timeutils.utcnow()
 
 
 def seize(connection: sa.Connection, run_id: str, image_id: str, dead: str | None) -> None:
     """Write the lock over a deleted row or a dead run's, or insert it; a glance-api that was faster wins."""
+    if dead is not None:
+        _fail_task(connection, dead)
     free = sa.or_(_props.c.deleted == sa.true(), _props.c.value == dead)
     row = sa.and_(_props.c.image_id == image_id, _props.c.name == states.LOCK, free)
     now = timeutils.utcnow()
     values = {"value": run_id, "deleted": False, "deleted_at": None, "updated_at": now}
     if not connection.execute(sa.update(_props).where(row).values(**values)).rowcount:
         connection.execute(sa.insert(_props).values(image_id=image_id, name=states.LOCK, value=run_id))
+
+
+def _fail_task(connection: sa.Connection, run_id: str) -> None:
+    """Fail the task of a dead run, in the words of a glance-api that takes a lock over."""
+    unfinished = sa.and_(_tasks.c.id == run_id, _tasks.c.status.in_((states.TASK_PENDING, states.TASK_PROCESSING)))
+    failed = {"status": states.TASK_FAILURE, "updated_at": timeutils.utcnow()}
+    if connection.execute(sa.update(_tasks).where(unfinished).values(**failed)).rowcount:
+        told = sa.update(_info).where(_info.c.task_id == run_id)
+        connection.execute(told.values(message="Expired lock preempted"))
 
 
 def _insert_task(connection: sa.Connection, claim: Claim) -> None:

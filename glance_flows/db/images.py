@@ -159,7 +159,8 @@ class Images:
 
     def location(self, row: Mapping[str, Any]) -> Location:
         """Return a location from its row, the URL decrypted."""
-        return Location(row["id"], self._crypt.decrypt(row["value"]), row["meta_data"] or {}, row["status"])
+        url = self._crypt.decrypt(row["value"])
+        return Location(row["id"], url, models.as_metadata(row["meta_data"]), row["status"])
 
     @staticmethod
     def _live(connection: sa.Connection, part: sa.Table, image_id: str) -> list[Mapping[str, Any]]:

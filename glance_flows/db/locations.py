@@ -58,28 +58,42 @@ class Locations:
 
         self._engine.write(change)
 
-    def take_back(self, location_id: int) -> None:
-        """Remove the row of a location that the same run recorded; its data goes next."""
-        self._engine.write(lambda connection: connection.execute(sa.delete(_table).where(_table.c.id == location_id)))
+    def take_back(self, location_id: int) -> str | None:
+        """Remove the row of a location that the same run recorded and return its URL; its data goes next.
+
+        Whatever the row's status is by now: a glance-api that had not seen the location marks it as deleted when it
+        saves or deletes the image, and leaves the data where it is.
+        """
+
+        def change(connection: sa.Connection) -> str | None:
+            row = _table.c.id == location_id
+            stored = connection.execute(sa.select(_table.c.value).where(row)).scalar_one_or_none()
+            connection.execute(sa.delete(_table).where(row))
+            return None if stored is None else self._crypt.decrypt(stored)
+
+        return self._engine.write(change)
 
     def publish(self, run_id: str, image_id: str, location_ids: list[int], first_data: Contents | None) -> None:
         """Make sure that the run's locations stand, and make an image with its first data active.
 
         A glance-api that saves an image which it read a moment earlier soft-deletes every location it had not seen:
-        such rows are revived here.
+        such rows are revived here. It brings back the status and the stores to come that it had read, too.
 
         :param first_data: what the data of an image that had none is; None for one that was active before
         :raises Gone, LockLost: see :func:`claims.guard`
         """
 
         def change(connection: sa.Connection) -> None:
-            claims.guard(connection, run_id, image_id)
+            status = claims.guard(connection, run_id, image_id)
             lost = sa.and_(
                 _table.c.id.in_(location_ids), _table.c.deleted == sa.true(), _table.c.status == states.DELETED
             )
             alive = {"deleted": False, "deleted_at": None, "status": states.ACTIVE, "updated_at": timeutils.utcnow()}
             connection.execute(sa.update(_table).where(lost).values(**alive))
+            properties.put(connection, image_id, states.IMPORTING_TO, "")
             if first_data is not None:
+                if status in (states.QUEUED, states.UPLOADING):
+                    move(connection, image_id, status, states.IMPORTING)
                 move(connection, image_id, states.IMPORTING, states.ACTIVE, **data_columns(first_data))
 
         self._engine.write(change)
@@ -90,13 +104,17 @@ class Locations:
 
         def read(connection: sa.Connection) -> list[Location]:
             rows = connection.execute(query.order_by(_table.c.id)).mappings()
-            return [Location(r["id"], self._crypt.decrypt(r["value"]), r["meta_data"] or {}, r["status"]) for r in rows]
+            return [self._location(row) for row in rows]
 
         return self._engine.read(read)
 
     def in_store(self, image_id: str, store: str) -> list[Location]:
         """Return the active locations of an image in one store."""
         return [place for place in self.of(image_id) if place.store == store and place.status == states.ACTIVE]
+
+    def _location(self, row: Any) -> Location:
+        url = self._crypt.decrypt(row["value"])
+        return Location(row["id"], url, models.as_metadata(row["meta_data"]), row["status"])
 
     def used_elsewhere(self, image_id: str, url: str) -> bool:
         """Tell whether a location of another image has this URL; encrypted URLs cannot be compared and count as not."""

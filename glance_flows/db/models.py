@@ -26,6 +26,11 @@ class JSONText(types.TypeDecorator[Any]):
             return None
 
 
+def as_metadata(document: Any) -> dict[str, Any]:
+    """Return the metadata of a location; of a document that cannot be read, or is no object, an empty one."""
+    return document if isinstance(document, dict) else {}
+
+
 def _big() -> types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

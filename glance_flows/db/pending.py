@@ -14,6 +14,7 @@ from oslo_utils import timeutils
 
 from glance_flows import errors, states
 from glance_flows.db import models
+from glance_flows.db.claims import Claims
 from glance_flows.db.crypt import Cryptographer
 from glance_flows.db.engine import Engine
 from glance_flows.images import Location
@@ -46,6 +47,7 @@ class Doomed:
     size: int | None
     store: str | None
     location: Location | None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,14 @@ class PendingImage:
 class Pending:
     """Queries and changes of images and locations that are ``pending_delete``.
 
+    :param claims: tells whether the lock of an image is dead
     :param lease: age of its last renewal at which a claim is void
     """
 
-    def __init__(self, engine: Engine, cryptographer: Cryptographer, lease: timedelta) -> None:
+    def __init__(self, engine: Engine, cryptographer: Cryptographer, claims: Claims, lease: timedelta) -> None:
         self._engine = engine
         self._crypt = cryptographer
+        self._claims = claims
         self._lease = lease
 
     def candidates(self, wanted: Selection, limit: int, after: str = "") -> list[str]:
@@ -86,8 +90,9 @@ class Pending:
 
         :param live: claim images that live on, for the data they have pending (S12)
         """
-        pending = _images.c.status == states.PENDING_DELETE
-        wanted = sa.and_(_images.c.id.in_(candidates), ~pending if live else pending)
+        status = _images.c.status
+        pending = sa.and_(status == states.PENDING_DELETE, _images.c.deleted == sa.true())
+        wanted = sa.and_(_images.c.id.in_(candidates), status != states.PENDING_DELETE if live else pending)
         query = sa.select(_images.c.id).where(wanted).order_by(_images.c.id).with_for_update(skip_locked=True)
 
         def change(connection: sa.Connection) -> list[str]:
@@ -95,11 +100,22 @@ class Pending:
 
         return self._engine.write(change) if candidates else []
 
-    def renew(self, run_id: str, image_ids: Iterable[str]) -> None:
-        """Renew the claims of a run that is still at work."""
+    def renew(self, run_id: str, image_ids: Iterable[str], *, live: bool = False) -> list[str]:
+        """Renew the claims of a run that is still at work, and return the ids of the images it still has.
+
+        :param live: the run has a task row, which a glance-api looks at
+        """
         row = self._claims_of(run_id, image_ids)
-        update = sa.update(_props).where(row).values(updated_at=timeutils.utcnow())
-        self._engine.write(lambda connection: connection.execute(update))
+
+        def change(connection: sa.Connection) -> list[str]:
+            now = timeutils.utcnow()
+            connection.execute(sa.update(_props).where(row).values(updated_at=now))
+            if live:
+                task = sa.update(models.tasks).where(models.tasks.c.id == run_id)
+                connection.execute(task.values(updated_at=now))
+            return list(connection.execute(sa.select(_props.c.image_id).where(row)).scalars())
+
+        return self._engine.write(change)
 
     def release(self, run_id: str, image_ids: Iterable[str]) -> None:
         """Drop the claims of a run."""
@@ -130,7 +146,8 @@ class Pending:
             now = timeutils.utcnow()
             gone = {"status": states.DELETED, "updated_at": now}
             if location_ids:
-                connection.execute(sa.update(_locations).where(_locations.c.id.in_(location_ids)).values(**gone))
+                pending = sa.and_(_locations.c.id.in_(location_ids), _locations.c.status == states.PENDING_DELETE)
+                connection.execute(sa.update(_locations).where(pending).values(**gone))
             left = sa.exists().where(
                 _locations.c.image_id == _images.c.id, _locations.c.status == states.PENDING_DELETE
             )
@@ -141,10 +158,20 @@ class Pending:
 
         return self._engine.write(change)
 
-    def count_held(self, wanted: Selection) -> int:
-        """Return how many of the pending images somebody else is at work on."""
-        query = sa.select(sa.func.count()).select_from(self._select(wanted, "").where(self._held()).subquery())
-        return int(self._engine.read(lambda connection: connection.execute(query).scalar_one()))
+    def held(self, wanted: Selection, limit: int) -> list[str]:
+        """Return the ids of up to ``limit`` pending images that somebody is at work on."""
+        query = self._select(wanted, "").where(self._held()).limit(limit)
+        return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
+
+    def free(self, image_ids: Iterable[str]) -> list[str]:
+        """Return those of the images that are still pending and that nobody holds any more."""
+        query = self._select(Selection(), "").where(_images.c.id.in_(sorted(image_ids)), ~self._held())
+        return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
+
+    def left(self, image_ids: Iterable[str]) -> list[str]:
+        """Return those of the images that are still pending, whoever holds them."""
+        query = self._select(Selection(), "").where(_images.c.id.in_(sorted(image_ids)))
+        return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
 
     def page(self, wanted: Selection, limit: int, after: str = "") -> list[PendingImage]:
         """Return pending images in the order of their ids, with the stores that still have data; touches nothing."""
@@ -156,36 +183,50 @@ class Pending:
 
         return self._engine.read(read)
 
-    def live_images_with_pending_data(
-        self, before: datetime | None, limit: int, after: int = 0
-    ) -> list[tuple[int, str]]:
-        """Return pending locations of images that are not pending themselves, as (location id, image id) (S12)."""
+    def live_images(self, wanted: Selection, limit: int, after: int = 0) -> list[Doomed]:
+        """Return pending locations of images that are not pending themselves, in the order of their ids (S12).
+
+        :param after: only locations beyond this one
+        """
         joined = _locations.join(_images, _images.c.id == _locations.c.image_id)
-        pending = sa.and_(
-            _locations.c.deleted == sa.true(),
-            _locations.c.status == states.PENDING_DELETE,
-            _images.c.status != states.PENDING_DELETE,
-            _locations.c.id > after,
+        query = (
+            sa.select(_locations, _images.c.size)
+            .select_from(joined)
+            .where(
+                _locations.c.deleted == sa.true(),
+                _locations.c.status == states.PENDING_DELETE,
+                _images.c.status != states.PENDING_DELETE,
+                _locations.c.id > after,
+            )
         )
-        query = sa.select(_locations.c.id, _locations.c.image_id).select_from(joined).where(pending)
-        if before is not None:
-            query = query.where(_locations.c.deleted_at <= before)
+        if wanted.before is not None:
+            query = query.where(_locations.c.deleted_at <= wanted.before)
+        query = self._filtered(query, wanted)
+        if wanted.store is not None:
+            query = query.where(_names(wanted.store))
         ordered = query.order_by(_locations.c.id).limit(limit)
-        return self._engine.read(lambda connection: [(row.id, row.image_id) for row in connection.execute(ordered)])
+        return self._engine.read(
+            lambda connection: [self._doomed(row) for row in connection.execute(ordered).mappings()]
+        )
 
     def _select(self, wanted: Selection, after: str, *columns: sa.Column[Any]) -> sa.Select[Any]:
-        query = sa.select(*(columns or (_images.c.id,))).where(_images.c.status == states.PENDING_DELETE)
+        # An image that a glance-api is just deleting is pending a moment before it is deleted.
+        pending = sa.and_(_images.c.status == states.PENDING_DELETE, _images.c.deleted == sa.true())
+        query = self._filtered(sa.select(*(columns or (_images.c.id,))).where(pending), wanted)
         if wanted.before is not None:
             query = query.where(_images.c.deleted_at <= wanted.before)
+        if wanted.store is not None:
+            there = sa.and_(_locations.c.image_id == _images.c.id, _locations.c.status == states.PENDING_DELETE)
+            query = query.where(sa.exists().where(there, _names(wanted.store)))
+        return query.where(_images.c.id > after).order_by(_images.c.id)
+
+    @staticmethod
+    def _filtered(query: sa.Select[Any], wanted: Selection) -> sa.Select[Any]:
         if wanted.image_id is not None:
             query = query.where(_images.c.id == wanted.image_id)
         if wanted.owner is not None:
             query = query.where(_images.c.owner == wanted.owner)
-        if wanted.store is not None:
-            named = sa.type_coerce(_locations.c.meta_data, sa.Text).contains(f'"{wanted.store}"', autoescape=True)
-            pending = _locations.c.status == states.PENDING_DELETE
-            query = query.where(sa.exists().where(_locations.c.image_id == _images.c.id, pending, named))
-        return query.where(_images.c.id > after).order_by(_images.c.id)
+        return query
 
     def _held(self) -> sa.Exists:
         """A live claim: not deleted, and renewed within the lease."""
@@ -200,7 +241,7 @@ class Pending:
         now = timeutils.utcnow()
         row = sa.and_(_props.c.image_id.in_(ids), _props.c.name == states.LOCK)
         known = {each.image_id: each for each in connection.execute(sa.select(_props).where(row).with_for_update())}
-        held = {key for key, each in known.items() if not each.deleted and self._fresh(each, now)}
+        held = {key for key, each in known.items() if not each.deleted and self._alive(connection, each)}
         void, new = sorted(known.keys() - held), sorted(set(ids) - known.keys())
         live = {"value": run_id, "deleted": False, "deleted_at": None, "updated_at": now}
         if void:
@@ -211,8 +252,8 @@ class Pending:
             connection.execute(sa.insert(_props), rows)
         return sorted({*void, *new})
 
-    def _fresh(self, claim: Any, now: datetime) -> bool:
-        return bool((claim.updated_at or claim.created_at) > now - self._lease)
+    def _alive(self, connection: sa.Connection, lock: Any) -> bool:
+        return self._claims.time_left(connection, lock) > timedelta()
 
     @staticmethod
     def _claims_of(run_id: str, image_ids: Iterable[str]) -> sa.ColumnElement[bool]:
@@ -220,13 +261,14 @@ class Pending:
         return sa.and_(_props.c.image_id.in_(ids), _props.c.name == states.LOCK, _props.c.value == run_id)
 
     def _doomed(self, row: Any) -> Doomed:
-        metadata = row["meta_data"] if isinstance(row["meta_data"], dict) else {}
+        metadata = models.as_metadata(row["meta_data"])
         store = metadata.get("store")
         try:
             location = Location(row["id"], self._crypt.decrypt(row["value"]), metadata, row["status"])
         except errors.DatabaseError:
             location = None
-        return Doomed(row["image_id"], row["id"], row["size"], store if isinstance(store, str) else None, location)
+        store = store if isinstance(store, str) else None
+        return Doomed(row["image_id"], row["id"], row["size"], store, location, row["deleted_at"])
 
     @staticmethod
     def _stores_of(connection: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
@@ -237,9 +279,16 @@ class Pending:
         )
         found: dict[str, list[str]] = {}
         for row in connection.execute(query.order_by(_locations.c.id)):
-            metadata = row.meta_data if isinstance(row.meta_data, dict) else {}
-            found.setdefault(row.image_id, []).append(str(metadata.get("store") or "?"))
+            store = models.as_metadata(row.meta_data).get("store")
+            found.setdefault(row.image_id, []).append(str(store or "?"))
         return found
+
+
+def _names(store: str) -> sa.ColumnElement[bool]:
+    """Whether the metadata of a location seem to name a store; what else has the name in it is sorted out later."""
+    named: sa.ColumnElement[bool]
+    named = sa.type_coerce(_locations.c.meta_data, sa.Text).contains(f'"{store}"', autoescape=True)
+    return named
 
 
 _SHOWN = (_images.c.id, _images.c.name, _images.c.owner, _images.c.size, _images.c.deleted_at)

@@ -14,8 +14,10 @@ from glance_flows.db.engine import Engine
 
 _images, _locations, _props = models.images, models.image_locations, models.image_properties
 _ATTACHED = (models.image_properties, models.image_tags, models.image_members)
-#: A glance-api stamps the rows of one deletion one after the other, and some databases keep whole seconds only.
-_SAME_DELETION = timedelta(seconds=2)
+#: The longest that a deletion by a glance-api may take from its first row to its last.
+_LONGEST_DELETION = timedelta(seconds=60)
+#: The same, where its first row is not known.
+_USUAL_DELETION = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Restorations:
             if self._is_back(connection, image_id, present):
                 return Restored()
             deleted_at = self._check_pending(connection, image_id)
+            began = None if deleted_at is None else _beginning(connection, image_id, deleted_at)
             if properties.value(connection, image_id, states.LOCK) != run_id:
                 raise errors.LockLost(f"image {image_id} is no longer held by run {run_id}.")
             properties.remove(connection, image_id, states.LOCK)
@@ -86,9 +89,10 @@ class Restorations:
             connection.execute(gone.values(status=states.DELETED, updated_at=timeutils.utcnow()))
             of_image = sa.update(_images).where(_images.c.id == image_id)
             connection.execute(of_image.values(status=states.ACTIVE, **live))
-            if data_only or deleted_at is None:
+            if data_only or deleted_at is None or began is None:
                 return Restored()
-            return Restored(*(_back(connection, part, image_id, deleted_at, live) for part in _ATTACHED))
+            span = (began, deleted_at)
+            return Restored(*(_back(connection, part, image_id, span, live) for part in _ATTACHED))
 
         return self._engine.write(change)
 
@@ -114,10 +118,25 @@ class Restorations:
         return deleted_at
 
 
-def _back(connection: sa.Connection, part: sa.Table, image_id: str, deleted_at: datetime, live: dict[str, Any]) -> int:
+def _beginning(connection: sa.Connection, image_id: str, deleted_at: datetime) -> datetime:
+    """Return when the deletion of an image began.
+
+    This library stamps every row of a deletion alike. A glance-api stamps the locations, then the properties, then the
+    image with its tags and members, each with the time of day: whatever it removed lies between the first and the last.
+    """
+    pending = sa.and_(_locations.c.image_id == image_id, _locations.c.status == states.PENDING_DELETE)
+    query = sa.select(sa.func.max(_locations.c.deleted_at)).where(pending, _locations.c.deleted_at <= deleted_at)
+    first: datetime | None = connection.execute(query).scalar_one()
+    if first is None:
+        return deleted_at - _USUAL_DELETION
+    return max(first, deleted_at - _LONGEST_DELETION)
+
+
+def _back(
+    connection: sa.Connection, part: sa.Table, image_id: str, span: tuple[datetime, datetime], live: dict[str, Any]
+) -> int:
     """Revive the rows that the same deletion took, and no others."""
-    same = part.c.deleted_at.between(deleted_at - _SAME_DELETION, deleted_at + _SAME_DELETION)
-    row = sa.and_(part.c.image_id == image_id, part.c.deleted == sa.true(), same)
+    row = sa.and_(part.c.image_id == image_id, part.c.deleted == sa.true(), part.c.deleted_at.between(*span))
     if "name" in part.c:
         row = sa.and_(row, ~part.c.name.startswith(states.RESERVED_PREFIX, autoescape=True))
     return int(connection.execute(sa.update(part).where(row).values(**live)).rowcount)

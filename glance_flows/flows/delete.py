@@ -4,7 +4,7 @@ from glance_flows.flow import Flow, FlowSpec, flow, series
 from glance_flows.flows.admission import visible_image
 from glance_flows.identity import Identity
 from glance_flows.services import Services
-from glance_flows.tasks.deletion import Bury, Condemn, RemoveData
+from glance_flows.tasks.deletion import Bury, Condemn, RemoveData, RemoveStaged
 
 
 @flow("image.delete")
@@ -17,7 +17,7 @@ def delete_image(image_id: str, *, delayed: bool | None = None) -> Flow:
     :param delayed: leave the data to the scrubber; by default as ``delayed_delete`` says (S1, S2)
     """
     if delayed:
-        return series("delete", Condemn())
+        return series("delete", Condemn(), RemoveStaged())
     return series("delete", Condemn(), RemoveData(), Bury())
 
 

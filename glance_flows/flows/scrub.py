@@ -8,7 +8,13 @@ from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemoveShare
 
 @flow(persisted=False)
 def scrub(
-    candidates: Sequence[str], *, pool_size: int = 1, store: str | None = None, lease: float = 60.0, live: bool = False
+    candidates: Sequence[str],
+    *,
+    pool_size: int = 1,
+    store: str | None = None,
+    lease: float = 60.0,
+    live: bool = False,
+    without: Sequence[str] = (),
 ) -> Flow:
     """Remove the data of a page of pending images.
 
@@ -17,6 +23,7 @@ def scrub(
     :param store: remove only the data in this store
     :param lease: seconds that a claim lasts without being renewed
     :param live: the images live on, only some of their data is pending (S12)
+    :param without: stores that did not answer a moment ago and are not asked again
     """
     shares = min(pool_size, max(1, len(candidates)))
     return series(

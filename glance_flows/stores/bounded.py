@@ -54,6 +54,7 @@ class BoundedCall(Generic[T]):
         """
         threading.Thread(target=self._run, name=what, daemon=True).start()
         at, since = self._position(), time.monotonic()
+        given_up: errors.GlanceFlowsError | None = None
         while not self._done.wait(_POLL_SECONDS):
             if self._position() != at:
                 at, since = self._position(), time.monotonic()
@@ -64,10 +65,12 @@ class BoundedCall(Generic[T]):
                     raise errors.StoreTimeout(f"{what} made no progress for {patience.stall:g} seconds.")
             except errors.GlanceFlowsError as reason:
                 self._give_up(what, patience, reason)
+                given_up = reason
                 break
         result, failure = self._outcome
         if failure is not None:
-            raise failure
+            # A call that was told to stop says so; why it was told is what happened.
+            raise given_up or failure
         return result  # type: ignore[return-value]
 
     def _give_up(self, what: str, patience: Patience, reason: errors.GlanceFlowsError) -> None:

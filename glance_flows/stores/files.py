@@ -1,5 +1,6 @@
 """The filesystem driver, writing staged bytes in large pieces and without digesting them a second time."""
 
+import errno
 import os
 import zlib
 from contextlib import suppress
@@ -10,6 +11,9 @@ from glance_store._drivers import filesystem
 
 from glance_flows import errors
 from glance_flows.stores.reader import StagedReader
+
+#: What writing to a full disk fails with: no room, no quota, or a limit on the size of files.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class FileDriver(filesystem.Store):
@@ -63,10 +67,12 @@ class FileDriver(filesystem.Store):
             permissions = self.store_conf.filesystem_store_file_perm
             if permissions > 0:
                 os.fchmod(descriptor, int(str(permissions), 8))
-        except BaseException:
+        except BaseException as failure:
             os.close(descriptor)
             with suppress(FileNotFoundError):
                 os.unlink(path)
+            if isinstance(failure, OSError) and failure.errno in _FULL:
+                raise glance_store.StorageFull() from failure
             raise
         os.close(descriptor)
 

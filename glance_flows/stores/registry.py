@@ -12,6 +12,7 @@ from glance_flows import errors, opts, states
 from glance_flows.images import Location
 from glance_flows.stores.bounded import Patience
 from glance_flows.stores.files import FileDriver
+from glance_flows.stores.objects import S3Driver
 from glance_flows.stores.store import DriverStore
 
 LOG = logging.getLogger(__name__)
@@ -103,4 +104,6 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
 def _driver_class(kind: str) -> Any:
     if kind in _FILE_TYPES:
         return FileDriver
+    if kind == "s3":
+        return S3Driver
     return driver.DriverManager(_NAMESPACE, kind, invoke_on_load=False).driver

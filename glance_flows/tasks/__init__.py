@@ -1,7 +1,7 @@
 """Small revertable tasks. They never import a service: they name what they need and are handed it."""
 
 from glance_flows.tasks.data import AdoptStaged, Source, Stage, StageFromStore
-from glance_flows.tasks.deletion import Bury, Condemn, RemoveData
+from glance_flows.tasks.deletion import Bury, Condemn, RemoveData, RemoveStaged
 from glance_flows.tasks.record import Begin, Lock, Publish, Survey, Unlock, Unstage
 from glance_flows.tasks.upload import Tally, Upload
 
@@ -13,6 +13,7 @@ __all__ = [
     "Lock",
     "Publish",
     "RemoveData",
+    "RemoveStaged",
     "Source",
     "Stage",
     "StageFromStore",

@@ -41,6 +41,20 @@ class Condemn(Task):
             leftovers.add(f"image {image_id} has no data any more and stays pending_delete until the next scrub")
 
 
+class RemoveStaged(Task):
+    """Remove what is staged for a deleted image: no scrubber looks there."""
+
+    irreversible = True
+
+    def execute(self, staging: Any, image_id: str, leftovers: Leftovers) -> bool:
+        """Tell whether there was something."""
+        try:
+            return bool(staging.remove(image_id))
+        except OSError as failure:
+            leftovers.add(f"the staged file of image {image_id}", failure)
+            return False
+
+
 class RemoveData(Task):
     """Remove the data of every location, and what is staged; stops at a store that refuses (S2)."""
 

@@ -90,8 +90,8 @@ class Begin(Task):
         status = asked.status if asked.first_data else None
         try:
             db.images.end_import(run_id, image_id, status, columns, failed_stores(flow_failures))
-        except errors.Gone:
-            LOG.info("Image %s is gone: nothing of it has to be put back", image_id)
+        except (errors.Gone, errors.LockLost) as reason:
+            LOG.info("Nothing of image %s is ours to put back: %s", image_id, reason)
 
 
 class Publish(Task):

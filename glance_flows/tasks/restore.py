@@ -3,8 +3,9 @@
 import logging
 from typing import Any
 
-from glance_flows import errors, states
+from glance_flows import errors
 from glance_flows.task import Task
+from glance_flows.tasks.hold import Hold
 
 LOG = logging.getLogger(__name__)
 
@@ -30,28 +31,35 @@ class LookIntoStores(Task):
 
     default_provides = "found"
 
-    def execute(self, db: Any, stores: Any, image_id: str) -> dict[str, Any]:
+    def execute(self, db: Any, stores: Any, conf: Any, run_id: str, image_id: str) -> dict[str, Any]:
         """Return the ids of the locations whose data is there, of those whose data is gone, and what to tell.
 
         :raises Conflict: no data could be found; the image stays pending
         """
         present, missing, told = [], [], []
-        places = [place for place in db.locations.of(image_id) if place.status == states.PENDING_DELETE]
-        for place in places:
-            try:
-                stores.holding(place).size(place.url)
-                present.append(place.id)
-            except errors.StoreDataMissing as failure:
-                missing.append(place.id)
-                told.append(str(failure))
-            except errors.GlanceFlowsError as failure:
-                told.append(str(failure))
+        with Hold(lambda: db.pending.renew(run_id, [image_id]), conf.glance_flows.lease_seconds):
+            for item in db.pending.doomed(run_id, [image_id]):
+                try:
+                    _look(stores, item)
+                    present.append(item.location_id)
+                except errors.StoreDataMissing as failure:
+                    missing.append(item.location_id)
+                    told.append(str(failure))
+                except errors.GlanceFlowsError as failure:
+                    told.append(str(failure))
         for line in told:
             LOG.warning("Image %s: %s", image_id, line)
         if not present:
             why = " ".join(told) or "it has no location left."
             raise errors.Conflict(f"image {image_id} cannot be restored, its data was not found: {why}")
         return {"present": present, "missing": missing, "told": told}
+
+
+def _look(stores: Any, item: Any) -> None:
+    if item.location is None:
+        where = f" in the store {item.store}" if item.store else ""
+        raise errors.StoreError(f"a location{where} does not decrypt with metadata_encryption_key.")
+    stores.holding(item.location).size(item.location.url)
 
 
 class Revive(Task):

@@ -1,12 +1,13 @@
 """Tasks that remove the data of deleted images, a page of images at a time (law 9)."""
 
 import logging
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from glance_flows import errors, states
 from glance_flows.task import CancelToken, Task
+from glance_flows.tasks.hold import Hold
 
 LOG = logging.getLogger(__name__)
 
@@ -66,28 +67,30 @@ class RemoveShare(Task):
         db: Any,
         stores: Any,
         cancel: CancelToken,
-        progress: Any,
         run_id: str,
         page: list[str],
         store: str | None,
         lease: float,
+        live: bool,
+        without: list[str],
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
         share = page[self._number :: self._of]
-        report = _Report()
-        removal = _Removal(stores, cancel, progress, report)
+        removal = _Removal(stores, set(without))
+        report = removal.report
         if not share:
             return report.to_json()
-        doomed = db.pending.doomed(run_id, share, store)
-        renewed = time.monotonic()
-        for item in doomed:
-            if cancel.reason is not None:
-                break
-            if time.monotonic() - renewed > lease / 3:
-                db.pending.renew(run_id, share)
-                renewed = time.monotonic()
-            removal.remove(item)
-        report.images = db.pending.finish(run_id, share, removal.gone)
+        with Hold(lambda: db.pending.renew(run_id, share, live=live), lease) as hold:
+            for item in db.pending.doomed(run_id, share, store):
+                if cancel.reason is not None:
+                    break
+                if hold.sure(item.image_id):
+                    removal.remove(item)
+                else:
+                    LOG.warning("Image %s was taken over by somebody else and is left to him", item.image_id)
+            # A deletion that was given up may still happen: until its claim is void, nobody is to restore the image.
+            free = [image_id for image_id in share if image_id not in removal.hanging]
+            report.images = db.pending.finish(run_id, free, removal.gone)
         return report.to_json()
 
 
@@ -100,38 +103,48 @@ class _Report:
     freed: int = 0
     missing: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
 
-    def fail(self, item: Any, store: str | None, why: str) -> None:
-        LOG.error("The data of image %s in the store %s is left: %s", item.image_id, store, why)
-        self.failures.append({"image": item.image_id, "store": store, "error": why})
+    def fail(self, item: Any, why: str) -> None:
+        LOG.error("The data of image %s in the store %s is left: %s", item.image_id, item.store, why)
+        self.failures.append({"image": item.image_id, "store": item.store, "error": why})
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
-@dataclass
 class _Removal:
-    """Removes one location after the other."""
+    """Removes one location after the other.
 
-    stores: Any
-    cancel: CancelToken
-    progress: Any
-    report: _Report
-    gone: list[int] = field(default_factory=list)
+    :param stores: the stores of this host
+    :param silent: names of those that do not answer and are not asked again
+    """
+
+    def __init__(self, stores: Any, silent: Iterable[str]) -> None:
+        self._stores = stores
+        self._silent = set(silent)
+        self.report = _Report()
+        self.gone: list[int] = []
+        self.hanging: set[str] = set()
 
     def remove(self, item: Any) -> None:
+        """Remove the data of a location, or note why it is left (S7, S8, S9, S10)."""
         if item.location is None:
-            self.report.fail(item, item.store, "its URL does not decrypt with metadata_encryption_key.")
+            self.report.fail(item, "its URL does not decrypt with metadata_encryption_key.")
             return
         try:
-            store = self.stores.holding(item.location)
+            store = self._stores.holding(item.location)
+            if store.name in self._silent:
+                raise errors.StoreError(f"the store {store.name} did not answer a moment ago.")
             self._delete(store, item)
+        except errors.StoreTimeout as failure:
+            # Each of its other objects would take as long again; the next pass asks it anew.
+            self._silent.add(store.name)
+            self.report.silent.append(store.name)
+            self.hanging.add(item.image_id)
+            self.report.fail(item, str(failure))
         except errors.GlanceFlowsError as failure:
-            self.report.fail(item, item.store, str(failure))
-            return
-        self.gone.append(item.location_id)
-        self.report.locations += 1
-        self.progress.advance("scrub", 1)
+            self.report.fail(item, str(failure))
 
     def _delete(self, store: Any, item: Any) -> None:
         try:
@@ -140,3 +153,5 @@ class _Removal:
         except errors.StoreDataMissing:
             LOG.info("The data of image %s in the store %s was gone already", item.image_id, store.name)
             self.report.missing += 1
+        self.gone.append(item.location_id)
+        self.report.locations += 1

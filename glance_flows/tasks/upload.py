@@ -62,12 +62,20 @@ class Upload(Task):
             return {"store": name, "status": "failed", "error": str(failure)}
 
     def revert(
-        self, db: Any, stores: Any, progress: Any, image_id: str, run_id: str, before: Any, leftovers: Leftovers
+        self,
+        db: Any,
+        stores: Any,
+        progress: Any,
+        image_id: str,
+        run_id: str,
+        before: dict[str, Any],
+        result: Any,
+        leftovers: Leftovers,
     ) -> None:
         """Remove the location, then the data (C12).
 
-        What the upload got to is not asked: it may have been killed anywhere, and so may an earlier undo. A store that
-        had the image before is never touched.
+        What the upload got to is hardly asked: it may have been killed anywhere, and so may an earlier undo. A store
+        that had the image before is never touched.
         """
         name = str(self.qualifier)
         if name in before["stores"]:
@@ -77,7 +85,8 @@ class Upload(Task):
             leftovers.add(f"the data of image {image_id} in the store {name}, while {sign.holder} holds the image")
             return
         try:
-            if clear(db, stores.get(name), image_id):
+            url = db.locations.take_back(result["location"]) if _has_location(result) else None
+            if clear(db, stores.get(name), image_id, url):
                 progress.finish(name, "undone")
         except errors.GlanceFlowsError as failure:
             leftovers.add(f"the data of image {image_id} in the store {name}", failure)
@@ -161,12 +170,18 @@ class _Work:
         LOG.warning("The store %s had a stray object named %s: it is replaced", store.name, image_id)
 
 
-def clear(db: Any, store: Store, image_id: str) -> bool:
+def _has_location(result: Any) -> bool:
+    return isinstance(result, dict) and result.get("location") is not None
+
+
+def clear(db: Any, store: Store, image_id: str, taken_back: str | None = None) -> bool:
     """Remove whatever a store has of an image: the rows of its locations, then its object; tell whether there was one.
 
     An object that a location of another image refers to stays.
+
+    :param taken_back: the URL of a location whose row is gone already
     """
-    urls = set()
+    urls = set() if taken_back is None else {taken_back}
     for place in db.locations.in_store(image_id, store.name):
         urls.add(place.url)
         db.locations.take_back(place.id)

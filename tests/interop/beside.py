@@ -4,59 +4,58 @@ import contextlib
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import requests
 import sqlalchemy as sa
 
 from glance_flows import FlowSpec, Identity, Run, Runner, opts
-from glance_flows.images import Staged
-from glance_flows.ports import Reading, Stored
-from glance_flows.services import Services
-from glance_flows.stores import DriverStore, Stores
+from glance_flows.stores import DriverStore
+from glance_flows.stores.reader import StagedReader
 from tests.interop.base import SharedGlanceTestCase
-from tests.interop.glance_client import Downloaded, GlanceClient
+from tests.interop.glance_client import PATCH_TYPE, Downloaded, GlanceClient
 from tests.interop.waiting import wait_until
 
 SECONDS_TO_RUN = 30.0
 PARTS = ("image_locations", "image_properties", "image_tags", "image_members")
 
 
-class HeldStore:
-    """One of Glance's own stores that takes nothing before ``hold`` is set.
+class Gate:
+    """Stands before a store: the driver has the bytes open, and writes none of them before it is told to.
 
     :param store: the store
-    :ivar started: set when the first upload has arrived
+    :ivar reached: set when the first upload has arrived
+    :ivar open: to be set to let it go on
     """
 
     def __init__(self, store: DriverStore) -> None:
-        self._store = store
-        self.hold = threading.Event()
-        self.started = threading.Event()
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self._driver = store._driver
+        self._add = self._driver.add
+        self._driver.add = self
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def add(self, image_id: str, staged: Staged, reading: Reading) -> Stored:
-        """Upload, once that is allowed; stop waiting when the run is to stop."""
-        self.started.set()
-        while not self.hold.wait(0.02):
-            reading.cancel.check()
-        return self._store.add(image_id, staged, reading)
+    def __call__(self, image_id: str, reader: StagedReader, *arguments: Any) -> Any:
+        self.reached.set()
+        while not self.open.wait(0.02):
+            reader._check()
+        return self._add(image_id, reader, *arguments)
 
 
 @dataclasses.dataclass
 class HeldRun:
-    """A run that waits in the middle, before its upload to one of the stores."""
+    """A run that waits in the middle, in its uploads to some of the stores."""
 
     run: Run
-    store: HeldStore
+    gates: dict[str, Gate]
 
-    def let_go(self) -> None:
-        """Let the upload go on, and wait for the end of the run."""
-        self.store.hold.set()
-        self.ended()
+    def let_go(self) -> BaseException | None:
+        """Let the uploads go on, wait for the end of the run, and return why it failed, or None."""
+        for gate in self.gates.values():
+            gate.open.set()
+        return self.ended()
 
     def ended(self) -> BaseException | None:
         """Wait for the end of the run and return why it failed, or None."""
@@ -84,21 +83,53 @@ class BesideGlanceTestCase(SharedGlanceTestCase):
         client.upload(image_id, data, store="s1")
         return image_id
 
+    def hold(self, spec: FlowSpec, *stores: str, identity: Identity | None = None) -> HeldRun:
+        """Start a run and wait until it has done all but its uploads to these stores, which have begun."""
+        runner = Runner.from_conf(opts.load(self.conf_files))
+        self.addCleanup(runner.close)
+        gates = {name: Gate(runner.services.stores.get(name)) for name in stores}
+        for gate in gates.values():
+            self.addCleanup(gate.open.set)
+        run = runner.submit(spec, identity=identity)
+        begun = [gate.reached for gate in gates.values()]
+        wait_until(
+            lambda: (all(event.is_set() for event in begun) and self.to_come(run.image_id) == set(stores)) or run.error,
+            SECONDS_TO_RUN,
+            what=f"the upload to {stores}",
+        )
+        return HeldRun(run, gates)
+
+    def to_come(self, image_id: str) -> set[str]:
+        """Return the stores that an import has still to fill (C16)."""
+        names = self.properties(image_id).get("os_glance_importing_to_stores", "")
+        return {name for name in names.split(",") if name}
+
     @contextlib.contextmanager
-    def held(self, spec: FlowSpec, store: str, identity: Identity | None = None) -> Iterator[HeldRun]:
-        """Start a run and wait until all its stores but one are done and that one is about to be uploaded to."""
-        services = Services.from_conf(opts.load(self.conf_files))
-        waiting = HeldStore(services.stores.get(store))
-        stores: Any = {item.name: waiting if item.name == store else item for item in services.stores}
-        services = dataclasses.replace(services, stores=Stores(stores, services.stores.default))
-        runner = Runner(services)
-        try:
-            run = runner.submit(spec, identity=identity)
-            wait_until(lambda: waiting.started.is_set() or run.error, SECONDS_TO_RUN, what="the upload")
-            yield HeldRun(run, waiting)
-        finally:
-            waiting.hold.set()
-            runner.close()
+    def late_save(self, image_id: str, *changes: Mapping[str, Any]) -> Iterator[None]:
+        """Let Glance read the image for a PATCH, then the block happen, and then Glance save what it had read."""
+        with self._late("PATCH", image_id, json=changes, headers={"Content-Type": PATCH_TYPE}):
+            yield
+
+    @contextlib.contextmanager
+    def late_deletion(self, image_id: str) -> Iterator[None]:
+        """Let Glance read the image for a DELETE, then the block happen, and then Glance mark it as deleted."""
+        with self._late("DELETE", image_id):
+            yield
+
+    @contextlib.contextmanager
+    def _late(self, method: str, image_id: str, **keywords: Any) -> Iterator[None]:
+        answers: list[requests.Response] = []
+
+        def ask() -> None:
+            answers.append(self.glance.request(method, f"images/{image_id}", **keywords))
+
+        with self.server.held_saves() as saves:
+            thread = threading.Thread(target=ask)
+            thread.start()
+            saves.wait_for_one()
+            yield
+        thread.join()
+        self.assertTrue(answers[0].ok, answers[0].text)
 
     def rows(self, table: str, image_id: str) -> list[dict[str, Any]]:
         """Return an image's rows in a table, deleted ones too."""

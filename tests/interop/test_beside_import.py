@@ -75,13 +75,12 @@ class TestImportOnSQLite(BesideGlanceTestCase):
         image_id = tenant.create_image()["id"]
         tenant.stage(image_id, DATA)
         spec = import_image(image_id, method="glance-direct", stores=["s1", "s2"])
-        with self.held(spec, "s2", TENANT) as held:
-            (task,) = tenant.tasks(image_id)
-            self.assertEqual(("processing", held.run.id), (task["status"], task["id"]))
-            self.assertEqual("importing", tenant.show(image_id)["status"])
-            self.assertEqual("s2", tenant.show(image_id)["os_glance_importing_to_stores"])
-            held.let_go()
-            self.assertIsNone(held.run.error)
+        held = self.hold(spec, "s2", identity=TENANT)
+        (task,) = tenant.tasks(image_id)
+        self.assertEqual(("processing", held.run.id), (task["status"], task["id"]))
+        self.assertEqual("importing", tenant.show(image_id)["status"])
+        self.assertEqual("s2", tenant.show(image_id)["os_glance_importing_to_stores"])
+        self.assertIsNone(held.let_go())
         (task,) = tenant.tasks(image_id)
         self.assertEqual(("success", "", "tenant"), (task["status"], task["message"], task["owner"]))
         self.assertEqual(("tenant-user", "req-1"), (task["user_id"], task["request_id"]))
@@ -105,9 +104,9 @@ class TestImportOnSQLite(BesideGlanceTestCase):
     def test_a_failed_import_is_shown_and_can_be_tried_again_by_glance(self) -> None:
         image_id = self.glance.create_image()["id"]
         self.glance.stage(image_id, DATA)
-        with self.held(import_image(image_id, method="glance-direct", stores=["s1", "s2"]), "s2") as held:
-            held.run.cancel("an operator stopped it.")
-            self.assertIsInstance(held.ended(), errors.Cancelled)
+        held = self.hold(import_image(image_id, method="glance-direct", stores=["s1", "s2"]), "s2")
+        held.run.cancel("an operator stopped it.")
+        self.assertIsInstance(held.ended(), errors.Cancelled)
         record = self.glance.show(image_id)
         self.assertEqual(("uploading", ""), (record["status"], record["os_glance_importing_to_stores"]))
         (task,) = self.glance.tasks(image_id)

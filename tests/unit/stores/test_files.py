@@ -1,0 +1,87 @@
+"""Writing staged bytes into files."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import fixtures
+
+from glance_flows import errors
+from glance_flows.images import Staged
+from glance_flows.ports import Reading
+from glance_flows.progress import ProgressBoard
+from glance_flows.stores import StagingArea, Stores
+from glance_flows.task import CancelToken
+from glance_flows.testing import make_conf
+from tests import base
+
+DATA = b"0123456789" * 50_000
+
+
+class TestFileDriver(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.root = Path(self.useFixture(fixtures.TempDir()).path)
+
+    def prepare(self, **options: Any) -> tuple[Any, Staged]:
+        section = {"filesystem_store_datadir": self.root / "f", **options}
+        conf = make_conf(self.root, "f", f=section, glance_flows={"chunk_size": 65536})
+        staged = StagingArea(conf).take("a", [DATA], algorithm="sha256", disk_format=None)
+        return Stores.from_conf(conf).get("f"), staged
+
+    def add(self, store: Any, staged: Staged) -> Any:
+        return store.add("a", staged, Reading("f", CancelToken(), ProgressBoard()))
+
+    def test_permissions_are_the_drivers(self) -> None:
+        """D2: filesystem_store_file_perm holds for what we write, too."""
+        store, staged = self.prepare(filesystem_store_file_perm=640)
+        self.add(store, staged)
+        self.assertEqual(0o640, (self.root / "f" / "a").stat().st_mode & 0o777)
+
+    def test_the_emptier_of_two_directories(self) -> None:
+        """D2: filesystem_store_datadirs are chosen by priority, and an image is found wherever it is."""
+        folders = f"{self.root}/low:1"
+        store, staged = self.prepare(filesystem_store_datadir="", filesystem_store_datadirs=folders)
+        self.assertEqual(f"file://{self.root}/low/a", self.add(store, staged).url)
+        self.assertEqual(f"file://{self.root}/low/a", store.url_of("a"))
+
+    def test_a_disk_that_runs_full(self) -> None:
+        """C12: no room, no quota and a limit on file sizes are told as a full store; nothing stays."""
+        store, staged = self.prepare()
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            with self.failing_write(code):
+                self.assertRaisesRegex(errors.StoreFull, "store f: it is full", self.add, store, staged)
+            self.assertEqual([], os.listdir(self.root / "f"))
+
+    def test_a_disk_that_breaks(self) -> None:
+        """C12: any other failure is told with its reason; nothing stays."""
+        store, staged = self.prepare()
+        with self.failing_write(errno.EIO):
+            self.assertRaisesRegex(errors.StoreError, "Input/output error", self.add, store, staged)
+        self.assertEqual([], os.listdir(self.root / "f"))
+
+    def test_a_disk_that_takes_a_little_at_a_time(self) -> None:
+        """C21: short writes are gone on with."""
+        store, staged = self.prepare()
+        write = os.write
+        with mock.patch("glance_flows.stores.files.os.write", lambda fd, view: write(fd, view[:1000])):
+            self.add(store, staged)
+        self.assertEqual(DATA, (self.root / "f" / "a").read_bytes())
+
+    @staticmethod
+    @contextlib.contextmanager
+    def failing_write(code: int) -> Any:
+        """Fail the second write to a store."""
+        calls = iter(range(9))
+        write = os.write
+
+        def failing(descriptor: int, view: memoryview) -> int:
+            if next(calls):
+                raise OSError(code, os.strerror(code))
+            return write(descriptor, view)
+
+        with mock.patch("glance_flows.stores.files.os.write", failing):
+            yield
