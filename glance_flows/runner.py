@@ -20,6 +20,7 @@ from glance_flows.persistence.records import FAILURE, RUNNING, SUCCESS, SUSPENDE
 from glance_flows.resumption import Resumption
 from glance_flows.run import Run
 from glance_flows.services import Services
+from glance_flows.version import VERSION
 
 LOG = logging.getLogger(__name__)
 
@@ -124,10 +125,8 @@ class Runner:
         resolved = admit(spec, self.services, identity) if admit is not None else spec
         run = Run(resolved)
         if resolved.factory.persisted:
-            from glance_flows import __version__
-
             self.services.persistence.ready()
-            record = Record(run.id, resolved, RUNNING, self.holder, version=__version__, image_id=run.image_id)
+            record = Record(run.id, resolved, RUNNING, self.holder, version=VERSION, image_id=run.image_id)
             self.services.persistence.records.create(record)
         self._runs[run.id] = run
         return run

@@ -10,6 +10,7 @@ FLOORS = {
     "errors": 0,
     "identity": 0,
     "states": 0,
+    "version": 0,
     "flow": 1,
     "images": 1,
     "opts": 1,
