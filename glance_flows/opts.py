@@ -15,6 +15,9 @@ from glance_flows import errors, states
 
 LOG = logging.getLogger(__name__)
 
+#: Attribute of a configuration whose obsolete options were named already.
+_NAMED = "_glance_flows_named_obsolete"
+
 GLANCE_OPTS: list[cfg.Opt] = [
     cfg.DictOpt(
         "enabled_backends",
@@ -239,8 +242,14 @@ def check(conf: cfg.ConfigOpts) -> None:
     key = conf.metadata_encryption_key
     if key is not None and len(key.encode()) not in (16, 24, 32):
         raise errors.ConfigurationError("metadata_encryption_key must have 16, 24 or 32 characters.")
+    _name_obsolete(conf)
+
+
+def _name_obsolete(conf: cfg.ConfigOpts) -> None:
+    """Name the options that no longer do anything; once, however often a configuration is checked."""
     obsolete = [opt.name for opt in OBSOLETE_OPTS if conf[opt.dest] is not None]
-    if obsolete:
+    if obsolete and _NAMED not in vars(conf):
+        vars(conf)[_NAMED] = True
         LOG.warning("These options no longer do anything and can be removed: %s", ", ".join(obsolete))
 
 

@@ -30,6 +30,18 @@ class Command(command.Command):
             raise SystemExit(2) from failure
         return chosen
 
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Print the result.
+
+        :raises OSError: standard output takes no more, on a full disk for one
+        """
+        try:
+            return int(super().produce_output(parsed_args, column_names, data))  # type: ignore[misc]
+        except BrokenPipeError:
+            raise
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, "standard output") from failure
+
 
 class ShowOne(Command, show.ShowOne):
     """A command that prints one record."""

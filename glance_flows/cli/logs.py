@@ -36,7 +36,8 @@ def configure(*, verbose: bool, quiet: bool, debug: bool) -> None:
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(handlers=[handler], level=level, force=True)
     if not debug:
-        # It announces each error that it hands on, and those are told already.
-        logging.getLogger("oslo_db.sqlalchemy.exc_filters").setLevel(logging.CRITICAL)
+        # They announce the errors that they hand on, and those are told already.
+        for name in ("oslo_db.sqlalchemy.exc_filters", "stevedore"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     if not debug and not sys.warnoptions:
         warnings.simplefilter("ignore")

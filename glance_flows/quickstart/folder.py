@@ -59,9 +59,9 @@ class Folder:
         :raises BadRequest: there is something else of that name, or the name cannot stand in a configuration file
         """
         path = Path(os.path.abspath(directory))
-        if re.search(r"[\r\n?]", str(path)) or str(path) != str(path).strip():
+        if re.search(r"[\r\n$?#;]", str(path)) or str(path) != str(path).strip():
             raise errors.BadRequest(
-                f"--dir {directory!r}: choose a name without line breaks, question marks or outer blanks."
+                f"--dir {directory!r}: choose a name without line breaks, blanks at the ends or any of $ ? # ;"
             )
         folder = cls(path, found=(path / "glance-flows.conf").is_file())
         try:
@@ -116,11 +116,9 @@ class Folder:
         self.path.mkdir(parents=True, exist_ok=True)
         if self.found:
             return
-        # oslo.config puts the value of an option in the place of its name after a dollar sign.
-        folder = str(self.path).replace("$", "$$")
-        stores = "".join(f"[{name}]\nfilesystem_store_datadir = {folder}/{name}\n\n" for name in STORES)
+        stores = "".join(f"[{name}]\nfilesystem_store_datadir = {self.path}/{name}\n\n" for name in STORES)
         backends = ", ".join(f"{name}:file" for name in STORES)
-        self._write(_TEXT.format(mark=MARK, backends=backends, folder=folder, stores=stores.rstrip("\n") + "\n"))
+        self._write(_TEXT.format(mark=MARK, backends=backends, folder=self.path, stores=stores.rstrip("\n") + "\n"))
 
     def _write(self, text: str) -> None:
         passing = self.path / f"{_OURS}conf.part"

@@ -94,4 +94,4 @@ class FileDriver(filesystem.Store):
 
 def _is_zero(piece: memoryview) -> bool:
     """Tell whether a piece is all zeros; most are not, and their first bytes tell."""
-    return not any(piece[:64]) and not piece.tobytes().strip(b"\0")
+    return not any(piece[:64]) and piece.tobytes() == bytes(len(piece))

@@ -47,7 +47,7 @@ class GlanceTestCase(base.TestCase):
         super().setUp()
         self.root = Path(self.useFixture(fixtures.TempDir()).path)
 
-    def start_glance(self, **conf_overrides: Override) -> GlanceServer:
+    def start_glance(self, *, serve: bool = True, **conf_overrides: Override) -> GlanceServer:
         """Start a Glance with three file stores on an empty database, for this test alone.
 
         Skips the test, with the reason, if Glance or the database's server is missing; fails it
@@ -66,6 +66,7 @@ class GlanceTestCase(base.TestCase):
                 self.database.url,
                 {name: self.root / "stores" / name for name in self.store_names},
                 python or sys.executable,
+                serve=serve,
                 **conf_overrides,
             )
         )
@@ -96,6 +97,9 @@ class SharedGlanceTestCase(GlanceTestCase):
     The Glance starts with the first test of the class, so that a missing service skips each test.
     """
 
+    #: whether the Glance runs; otherwise there is its database only
+    serve = True
+
     _shared: ClassVar[dict[str, Any]]
 
     def setUp(self) -> None:
@@ -108,7 +112,7 @@ class SharedGlanceTestCase(GlanceTestCase):
         root = tempfile.TemporaryDirectory(prefix="glance-interop-")
         cls.addClassCleanup(root.cleanup)
         self.root = Path(root.name)
-        self.start_glance(**self.configure())
+        self.start_glance(serve=self.serve, **self.configure())
         cls._shared = {name: getattr(self, name) for name in ("root", "database", "server")}
 
     def configure(self) -> Mapping[str, Override]:

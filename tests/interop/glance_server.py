@@ -70,6 +70,7 @@ class GlanceServer(fixtures.Fixture):
     :param python: the interpreter that has Glance and the database's driver
     :param conf_overrides: options of ``[DEFAULT]``; a mapping stands for a section of that name,
         for example ``delayed_delete=True, import_filtering_opts={"allowed_ports": "[80,8080]"}``
+    :param serve: whether to run it; otherwise there are its configuration and its tables, and nothing more
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class GlanceServer(fixtures.Fixture):
         db_url: str,
         stores: Mapping[str, Path],
         python: str = sys.executable,
+        *,
+        serve: bool = True,
         **conf_overrides: Override,
     ) -> None:
         super().__init__()
@@ -90,6 +93,7 @@ class GlanceServer(fixtures.Fixture):
         self.log_file = root / "glance-api.log"
         self.staging = root / "staging"
         self.url = ""
+        self._serve = serve
         self._process: subprocess.Popen[bytes] | None = None
 
     def _setUp(self) -> None:
@@ -99,6 +103,8 @@ class GlanceServer(fixtures.Fixture):
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             self._write_configuration()
             self._sync_database()
+            if not self._serve:
+                return
             self._start(listening)
         self.addCleanup(self.stop)
         self._wait_until_ready()

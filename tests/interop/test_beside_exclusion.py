@@ -31,6 +31,8 @@ class TestExclusionOnSQLite(BesideGlanceTestCase):
         """Let a task have given its last sign of life some time ago."""
         then = timeutils.utcnow() - timedelta(**age)
         self.database.rows("UPDATE tasks SET updated_at = :then WHERE id = :t", then=str(then), t=task_id)
+        lock = "UPDATE image_properties SET created_at = :then, updated_at = :then WHERE value = :t"
+        self.database.rows(lock, then=str(then), t=task_id)
 
     def _dead_run(self, image_id: str) -> str:
         """Leave what a run of ours leaves that was killed right after it took the image: its lock and its task."""

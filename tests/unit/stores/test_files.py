@@ -26,10 +26,10 @@ class TestFileDriver(base.TestCase):
         super().setUp()
         self.root = Path(self.useFixture(fixtures.TempDir()).path)
 
-    def prepare(self, **options: Any) -> tuple[Any, Staged]:
+    def prepare(self, data: bytes = DATA, **options: Any) -> tuple[Any, Staged]:
         section = {"filesystem_store_datadir": self.root / "f", **options}
         conf = make_conf(self.root, "f", f=section, glance_flows={"chunk_size": 65536})
-        staged = StagingArea(conf).take("a", [DATA], algorithm="sha256", disk_format=None)
+        staged = StagingArea(conf).take("a", [data], algorithm="sha256", disk_format=None)
         return Stores.from_conf(conf).get("f"), staged
 
     def add(self, store: Any, staged: Staged) -> Any:
@@ -40,6 +40,15 @@ class TestFileDriver(base.TestCase):
         store, staged = self.prepare(filesystem_store_file_perm=640)
         self.add(store, staged)
         self.assertEqual(0o640, (self.root / "f" / "a").stat().st_mode & 0o777)
+
+    def test_holes(self) -> None:
+        """D2: with filesystem_thin_provisioning zeros take no room, and are read as they were."""
+        data = b"start".ljust(1 << 20, b"\0") + b"end" + bytes(1 << 20)
+        store, staged = self.prepare(data, filesystem_thin_provisioning=True)
+        self.add(store, staged)
+        file = self.root / "f" / "a"
+        self.assertEqual(data, file.read_bytes())
+        self.assertLess(file.stat().st_blocks * 512, 256 * 1024)
 
     def test_the_emptier_of_two_directories(self) -> None:
         """D2: filesystem_store_datadirs are chosen by priority, and an image is found wherever it is."""
