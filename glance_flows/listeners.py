@@ -4,14 +4,19 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from oslo_utils import timeutils
+
 from glance_flows import errors
+from glance_flows.lease import Lease
 from glance_flows.run import Run
 from glance_flows.services import Services
 
 LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
+_TIDY_SECONDS = 3600.0
 
 
 @dataclass
@@ -34,6 +39,8 @@ class Pulse:
     def __init__(self, services: Services, holder: str) -> None:
         own = services.conf.glance_flows
         self._db = services.db
+        self._lease = own.lease_seconds
+        self._retention = timedelta(days=own.run_retention)
         self._records = services.persistence.records
         self._holder = holder
         self._interval = min(own.progress_interval, own.lease_seconds / 3)
@@ -41,12 +48,13 @@ class Pulse:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._work = threading.Event()
-        self._renewed = time.monotonic()
+        self._renewed = self._tidied = time.monotonic()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
         self._thread.start()
 
     def add(self, run: Run) -> None:
-        """Watch over a run until it is over."""
+        """Watch over a run until it is over; from here on it knows whether it may go on."""
+        run.token.lease = Lease(self._lease, lambda: self._still_ours(run))
         with self._lock:
             self._watched[run.id] = _Watched(run)
         self._work.set()
@@ -70,7 +78,9 @@ class Pulse:
                     self._work.clear()
             if watched:
                 self._guarded(self._look, watched)
+                self._guarded(self._listen, watched)
                 self._guarded(self._renew, watched)
+                self._guarded(self._tidy, watched)
 
     @staticmethod
     def _guarded(step: Any, watched: list[_Watched]) -> None:
@@ -90,8 +100,7 @@ class Pulse:
             elif sign.holder == run.id:
                 each.locked = True
             elif each.locked:
-                run.token.set(errors.LockLost(f"image {run.image_id} was taken over by run {sign.holder}."))
-        self._listen(watched)
+                run.token.set(errors.LockLost(f"image {run.image_id} was taken over by {_named(sign.holder)}."))
 
     def _listen(self, watched: list[_Watched]) -> None:
         """Renew the leases of persisted runs and hear whether they are to be cancelled."""
@@ -100,12 +109,40 @@ class Pulse:
             parts = [part.to_json() for part in each.run.board.parts]
             news[each.run.id] = parts if parts != each.parts else None
             each.parts = parts
+        sent = time.monotonic()
         asked = self._records.renew(self._holder, news)
         for each in watched:
-            if each.run.id not in asked:
-                each.run.token.set(errors.LockLost(f"run {each.run.id} was taken over by another process."))
-            elif reason := asked[each.run.id]:
-                each.run.cancel(reason)
+            run = each.run
+            if run.id not in asked:
+                self._lose(run, f"run {run.id} was taken over by another process.")
+                continue
+            if run.token.lease is not None:
+                run.token.lease.renewed(sent)
+            if reason := asked[run.id]:
+                run.cancel(reason)
+
+    def _still_ours(self, run: Run) -> bool:
+        """Ask both databases whether a run that could not renew its lease in time may still go on."""
+        if run.id not in self._records.renew(self._holder, {run.id: None}):
+            return False
+        if "request" in run.spec.facts():
+            self._db.claims.renew({run.id: None})
+            sign = self._db.claims.look([run.image_id]).get(run.image_id)
+            if sign is not None and not sign.gone and sign.holder not in (run.id, None):
+                run.token.set(errors.LockLost(f"image {run.image_id} was taken over by {_named(sign.holder)}."))
+        return True
+
+    @staticmethod
+    def _lose(run: Run, why: str) -> None:
+        if run.token.lease is not None:
+            run.token.lease.lose(why)
+        run.token.set(errors.LockLost(why))
+
+    def _tidy(self, watched: list[_Watched]) -> None:
+        """Forget old runs now and then."""
+        if time.monotonic() - self._tidied > _TIDY_SECONDS:
+            self._tidied = time.monotonic()
+            self._records.expire(timeutils.utcnow() - self._retention)
 
     def _renew(self, watched: list[_Watched]) -> None:
         if time.monotonic() - self._renewed < self._interval:
@@ -117,3 +154,7 @@ class Pulse:
             each.message = message
         self._db.claims.renew(said)
         self._renewed = time.monotonic()
+
+
+def _named(holder: str | None) -> str:
+    return f"run {holder}" if holder else "somebody else"

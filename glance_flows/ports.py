@@ -87,6 +87,9 @@ class Store(Protocol):
     def delete(self, url: str) -> None:
         """Delete an object."""
 
+    def abandon(self, image_id: str) -> None:
+        """Give up uploads of an image that were begun and never ended, and what the store keeps of them."""
+
     def url_of(self, image_id: str) -> str | None:
         """Where the store would put an image, if that can be known beforehand."""
 

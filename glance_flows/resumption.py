@@ -95,10 +95,13 @@ class Resumption:
 
     def _with_lock(self, record: Record, run: Run, strict: bool) -> Run | None:
         """Make sure that an import holds its image again before it goes on."""
-        if "resolved" not in record.spec.arguments or not self._had_lock(record):
+        if "resolved" not in record.spec.arguments:
             return run
         try:
-            self._services.db.claims.take_again(run.id, run.image_id)
+            if record.leftovers and record.state not in OPEN:
+                self._services.db.claims.hold(run.id, run.image_id)
+            elif self._had_lock(record):
+                run.overtaken = not self._services.db.claims.take_again(run.id, run.image_id)
         except errors.GlanceFlowsError:
             self._records.end(record.id, self._holder, record.state, record.error, record.leftovers)
             if strict:

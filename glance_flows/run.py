@@ -27,6 +27,8 @@ class Run:
         self.token = CancelToken()
         self.leftovers = Leftovers()
         self.suspended = threading.Event()
+        #: Whether another run had the image while this one was dead: it is not to go on, only to clear up.
+        self.overtaken = False
         self._done = threading.Event()
         self._result: Any = None
         self._failure: BaseException | None = None

@@ -3,8 +3,9 @@
 import logging
 import os
 import socket
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -68,7 +69,7 @@ class Runner:
         :return: the run, already under way
         :raises GlanceFlowsError: the request is refused at the door, and nothing of it is left (C2 to C9)
         """
-        run = self._admitted(spec, identity)
+        run = self._started(self._admitted(spec, identity))
         self._flows.submit(self._execute, run)
         return run
 
@@ -77,9 +78,20 @@ class Runner:
 
         :raises GlanceFlowsError: the request was refused, or what failed, after everything was put back
         """
-        run = self._admitted(spec, identity)
+        run = self._started(self._admitted(spec, identity))
         self._execute(run)
         return run.result()
+
+    def defer(self, spec: FlowSpec, *, identity: Identity | None = None) -> Run:
+        """Admit a flow and write it down, to be begun by whoever resumes it: another process, say.
+
+        :return: the run, suspended before its first task
+        :raises BadRequest: runs of this flow do not outlive their process
+        :raises GlanceFlowsError: the request is refused at the door
+        """
+        if not spec.factory.persisted:
+            raise errors.BadRequest(f"a run of the flow {spec.flow} does not outlive its process.")
+        return self._admitted(spec, identity, SUSPENDED)
 
     def resume(self, run_id: str | None = None) -> list[Run]:
         """Take up runs that a dead process left, and those that have something left to undo (F3, F6).
@@ -94,8 +106,7 @@ class Runner:
         for record in resumption.candidates(run_id):
             run = resumption.take(record, strict=run_id is not None)
             if run is not None:
-                self._runs[run.id] = run
-                found.append(run)
+                found.append(self._started(run, record.leftovers))
                 self._flows.submit(self._execute, run, record)
         return found
 
@@ -113,28 +124,64 @@ class Runner:
         for run in list(self._runs.values()):
             run.suspend()
 
+    def stop(self, grace: float | None = None) -> list[str]:
+        """Suspend every run, and give the tasks in hand some time to end.
+
+        A process that is told to stop calls this and then ends, whatever its threads still do: the runs that did not
+        stop in time have given up their lease, are suspended like the others, and can be taken up at once.
+
+        :param grace: seconds, by default ``stop_grace``
+        :return: ids of the runs that did not stop in time; the process must end where there are any
+        """
+        waited = float(self.services.conf.glance_flows.stop_grace) if grace is None else grace
+        end = time.monotonic() + waited
+        runs = [run for run in list(self._runs.values()) if run.spec.factory.persisted]
+        self.suspend_all()
+        late = [run for run in runs if not run.wait(max(0.0, end - time.monotonic()))]
+        for run in late:
+            self._pulse.remove(run)
+            told = f"run {run.id} was stopped in the middle of a task; glance-flows run resume goes on with it."
+            self._end(run, SUSPENDED, told)
+            if run.token.lease is not None:
+                run.token.lease.lose(told)
+        return [run.id for run in late]
+
     def close(self) -> None:
-        """Wait for the runs to end, and close what is open."""
+        """Wait for the runs to end, and close what is open; see :meth:`stop` for a process that must not wait."""
         self._flows.shutdown(wait=True)
         self._tasks.shutdown(wait=True)
         self._pulse.close()
         self.services.close()
 
-    def _admitted(self, spec: FlowSpec, identity: Identity | None) -> Run:
+    def _admitted(self, spec: FlowSpec, identity: Identity | None, state: str = RUNNING) -> Run:
         admit = spec.factory.admit
         resolved = admit(spec, self.services, identity) if admit is not None else spec
         run = Run(resolved)
+        run.state = state
         if resolved.factory.persisted:
             self.services.persistence.ready()
-            record = Record(run.id, resolved, RUNNING, self.holder, version=VERSION, image_id=run.image_id)
+            record = Record(run.id, resolved, state, self.holder, version=VERSION, image_id=run.image_id)
             self.services.persistence.records.create(record)
-        self._runs[run.id] = run
         return run
 
-    def _execute(self, run: Run, resumed: Record | None = None) -> None:
-        persisted = run.spec.factory.persisted
-        if persisted:
+    def _started(self, run: Run, before: tuple[Mapping[str, str], ...] = ()) -> Run:
+        """Watch over a run from now on, though it may have to wait for a thread; what it leaves is written at once.
+
+        :param before: what an earlier process left of it
+        """
+        self._runs[run.id] = run
+        if run.spec.factory.persisted:
+            run.leftovers.told = lambda: self._note(run, before)
             self._pulse.add(run)
+        return run
+
+    def _note(self, run: Run, before: tuple[Mapping[str, str], ...]) -> None:
+        try:
+            self.services.persistence.records.note_leftovers(run.id, self.holder, [*before, *run.leftovers.records])
+        except errors.DatabaseError as failure:
+            LOG.warning("What run %s left behind could not be written down yet: %s", run.id, failure)
+
+    def _execute(self, run: Run, resumed: Record | None = None) -> None:
         emit = _events_of(run, self.services.notifier)
         result, failure = None, None
         try:
@@ -144,34 +191,54 @@ class Runner:
         finally:
             self._pulse.remove(run)
             self._runs.pop(run.id, None)
-        if persisted:
+        if run.spec.factory.persisted:
             failure = self._note_end(run, failure)
-        emit("end", state=FAILURE if failure else SUCCESS, error=str(failure) if failure else None)
+        if not isinstance(failure, errors.Suspended | errors.StateLost):
+            emit("end", state=FAILURE if failure else SUCCESS, error=str(failure) if failure else None)
         run.end(result, failure)
 
     def _drive(self, run: Run, resumed: Record | None, emit: Callable[..., None]) -> Any:
-        execution = Execution(self.services, run, self.build(run.spec), self._mode, self._tasks)
-        if resumed is not None and resumed.leftovers:
-            execution.finish_undoing([dict(item) for item in resumed.leftovers])
-            if resumed.state == FAILURE:
-                raise errors.TaskFailed(resumed.error)
-            return None
-        if resumed is None:
+        flow = self.build(run.spec)
+        execution = Execution(self.services, run, self.holder, flow, self._mode, self._tasks)
+        if resumed is None or not self.services.persistence.begun(run.id):
             emit("start")
-        return execution.drive()
+            return execution.drive()
+        if run.overtaken:
+            execution.clear_up()
+            raise errors.LockLost(f"image {run.image_id} was taken over while run {run.id} was dead.")
+        result, failure = None, None
+        try:
+            result = execution.drive()
+        except (errors.Suspended, errors.StateLost):
+            run.leftovers.restore(resumed.leftovers)
+            raise
+        except errors.GlanceFlowsError as cause:
+            failure = cause
+        if resumed.leftovers and not _lost(run):
+            execution.finish_undoing(resumed.leftovers)
+        if failure is not None:
+            raise errors.TaskFailed(resumed.error) if resumed.state == FAILURE and resumed.error else failure
+        return result
 
     def _note_end(self, run: Run, failure: errors.GlanceFlowsError | None) -> errors.GlanceFlowsError | None:
         """Write down how a run ended; what cannot be written is left to a resume."""
-        if isinstance(failure, errors.DatabaseError) and "could not be saved" in str(failure):
+        if isinstance(failure, errors.StateLost) or _lost(run):
             return failure
         state = SUCCESS if failure is None else SUSPENDED if isinstance(failure, errors.Suspended) else FAILURE
-        told = None if failure is None else str(failure)
+        lost = self._end(run, state, None if failure is None else str(failure))
+        return failure or lost
+
+    def _end(self, run: Run, state: str, told: str | None) -> errors.StateLost | None:
         try:
             self.services.persistence.records.end(run.id, self.holder, state, told, run.leftovers.records)
         except errors.DatabaseError as lost:
             LOG.error("The end of run %s could not be written down: %s", run.id, lost)
-            return failure or lost
-        return failure
+            return errors.StateLost(f"run {run.id} has ended, but that could not be written down: {lost}")
+        return None
+
+
+def _lost(run: Run) -> bool:
+    return run.token.lease is not None and run.token.lease.lost is not None
 
 
 def _unforeseen(cause: BaseException) -> errors.GlanceFlowsError:

@@ -19,7 +19,7 @@ FAILURE = "failure"
 OPEN = (RUNNING, SUSPENDED)
 
 metadata = sa.MetaData()
-_runs = sa.Table(
+runs = sa.Table(
     "runs",
     metadata,
     sa.Column("id", sa.String(36), primary_key=True),
@@ -93,14 +93,14 @@ class Records:
             "created_at": record.created_at,
             "renewed_at": record.renewed_at,
         }
-        self._write(sa.insert(_runs).values(**values))
+        self._write(sa.insert(runs).values(**values))
 
     def get(self, run_id: str) -> Record:
         """Return a run.
 
         :raises NotFound: there is none of this id
         """
-        found = self._read(sa.select(_runs).where(_runs.c.id == run_id))
+        found = self._read(sa.select(runs).where(runs.c.id == run_id))
         if not found:
             raise errors.NotFound(f"there is no run {run_id}.")
         return found[0]
@@ -112,12 +112,12 @@ class Records:
         :param open_only: only those that somebody has to do something about
         :param equal: columns and the values they must have; None stands for any
         """
-        query = sa.select(_runs).where(_runs.c.id > after).order_by(_runs.c.id).limit(limit)
+        query = sa.select(runs).where(runs.c.id > after).order_by(runs.c.id).limit(limit)
         if open_only:
-            query = query.where(sa.or_(_runs.c.state.in_(OPEN), _runs.c.leftovers.is_not(None)))
+            query = query.where(sa.or_(runs.c.state.in_(OPEN), runs.c.leftovers.is_not(None)))
         for name, wanted in equal.items():
             if wanted is not None:
-                query = query.where(_runs.c[name] == wanted)
+                query = query.where(runs.c[name] == wanted)
         return self._read(query)
 
     def renew(self, holder: str, progress: Mapping[str, Any]) -> dict[str, str | None]:
@@ -127,26 +127,22 @@ class Records:
         :return: by the id of the run the reason to cancel it, or None; a run that is missing was taken over
         """
         ids = sorted(progress)
-        mine = sa.and_(_runs.c.id.in_(ids), _runs.c.holder == holder)
-        statements: list[Any] = [sa.update(_runs).where(mine).values(renewed_at=timeutils.utcnow())]
+        mine = sa.and_(runs.c.id.in_(ids), runs.c.holder == holder)
+        statements: list[Any] = [sa.update(runs).where(mine).values(renewed_at=timeutils.utcnow())]
         for run_id, parts in progress.items():
             if parts is not None:
-                row = sa.and_(_runs.c.id == run_id, _runs.c.holder == holder)
-                statements.append(sa.update(_runs).where(row).values(progress=json.dumps(parts)))
+                row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
+                statements.append(sa.update(runs).where(row).values(progress=json.dumps(parts)))
         self._write(*statements)
-        query = sa.select(_runs.c.id, _runs.c.cancel_reason).where(mine)
+        query = sa.select(runs.c.id, runs.c.cancel_reason).where(mine)
         with self._told(), self.engine.connect() as connection:
             return {row.id: row.cancel_reason for row in connection.execute(query)}
 
     def take_over(self, record: Record, holder: str) -> bool:
         """Take a dead run over, by compare-and-swap; tell whether nobody was faster."""
-        seen = sa.and_(
-            _runs.c.id == record.id, _runs.c.holder == record.holder, _runs.c.renewed_at == record.renewed_at
-        )
-        values = {"holder": holder, "renewed_at": timeutils.utcnow()}
-        if record.state in OPEN:
-            values["state"] = RUNNING
-        return self._write(sa.update(_runs).where(seen).values(**values)) == 1
+        seen = sa.and_(runs.c.id == record.id, runs.c.holder == record.holder, runs.c.renewed_at == record.renewed_at)
+        values = {"holder": holder, "renewed_at": timeutils.utcnow(), "state": RUNNING, "finished_at": None}
+        return self._write(sa.update(runs).where(seen).values(**values)) == 1
 
     def end(
         self, run_id: str, holder: str, state: str, error: str | None, leftovers: Iterable[Mapping[str, str]]
@@ -160,23 +156,28 @@ class Records:
             "finished_at": None if state in OPEN else timeutils.utcnow(),
             "renewed_at": timeutils.utcnow(),
         }
-        row = sa.and_(_runs.c.id == run_id, _runs.c.holder == holder)
-        return self._write(sa.update(_runs).where(row).values(**values)) == 1
+        row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
+        return self._write(sa.update(runs).where(row).values(**values)) == 1
+
+    def note_leftovers(self, run_id: str, holder: str, leftovers: Iterable[Mapping[str, str]]) -> None:
+        """Write down at once what a run that is still under way could not undo (F6)."""
+        row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
+        self._write(sa.update(runs).where(row).values(leftovers=json.dumps(list(leftovers))))
 
     def ask_to_cancel(self, run_id: str, reason: str) -> bool:
         """Ask whoever works on a run to cancel it; tell whether it is open."""
-        row = sa.and_(_runs.c.id == run_id, _runs.c.state.in_(OPEN))
-        return self._write(sa.update(_runs).where(row).values(cancel_reason=reason)) == 1
+        row = sa.and_(runs.c.id == run_id, runs.c.state.in_(OPEN))
+        return self._write(sa.update(runs).where(row).values(cancel_reason=reason)) == 1
 
-    def old(self, before: datetime, limit: int = 500) -> list[str]:
-        """Return the ids of runs that were over before a moment, with nothing left to do."""
-        over = sa.and_(_runs.c.finished_at < before, _runs.c.leftovers.is_(None))
+    def expire(self, before: datetime, limit: int = 1000) -> int:
+        """Forget runs that were over before a moment, with nothing left to do, and tell how many they were."""
+        over = sa.select(runs.c.id).where(runs.c.finished_at < before, runs.c.leftovers.is_(None)).limit(limit)
         with self._told(), self.engine.connect() as connection:
-            return list(connection.execute(sa.select(_runs.c.id).where(over).limit(limit)).scalars())
-
-    def remove(self, run_id: str) -> None:
-        """Strike a run off the list."""
-        self._write(sa.delete(_runs).where(_runs.c.id == run_id))
+            ids = list(connection.execute(over).scalars())
+        if ids:
+            books = sa.table("logbooks", sa.column("uuid"))
+            self._write(sa.delete(runs).where(runs.c.id.in_(ids)), sa.delete(books).where(books.c.uuid.in_(ids)))
+        return len(ids)
 
     def _read(self, query: Any) -> list[Record]:
         with self._told(), self.engine.connect() as connection:

@@ -8,10 +8,12 @@ import sqlalchemy as sa
 from oslo_config import cfg
 from oslo_serialization import jsonutils
 from sqlalchemy import event, pool
+from taskflow import exceptions as taskflow_exceptions
 from taskflow.persistence import models
 from taskflow.persistence.backends import impl_sqlalchemy
 
 from glance_flows import errors
+from glance_flows.persistence.book import Book
 from glance_flows.persistence.records import Records, metadata
 
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000")
@@ -105,32 +107,49 @@ class Persistence:
             raise errors.ConfigurationError("the flows' state has no tables yet: run glance-flows db sync once.")
         self._checked = True
 
-    def book(self, run_id: str, flow: str) -> models.FlowDetail:
-        """Return the stored state of a run's flow, new where there is none."""
-        connection = self.backend.get_connection()
-        known = self.find(run_id)
-        if known is not None:
-            return known
+    def book(self, run_id: str, flow: str, holder: str) -> Book:
+        """Return the stored state of a run's flow, new where there is none, for its holder to write to.
+
+        :raises StateLost: the database cannot be used
+        """
+        try:
+            detail = self.find(run_id) or self._new(run_id, flow)
+        except (sa.exc.SQLAlchemyError, taskflow_exceptions.StorageFailure) as failure:
+            raise errors.StateLost(f"the state of run {run_id} cannot be read: {_line(failure)}") from failure
+        return Book(self._engine, self.backend.get_connection()._tables, detail, holder)
+
+    def _new(self, run_id: str, flow: str) -> models.FlowDetail:
         book = models.LogBook(flow, uuid=run_id)
         detail = models.FlowDetail(flow, uuid=run_id)
         book.add(detail)
-        connection.save_logbook(book)
+        self.backend.get_connection().save_logbook(book)
         return detail
 
-    def find(self, run_id: str) -> models.FlowDetail | None:
-        """Return the stored state of a run's flow, or None."""
-        with self._engine.connect() as connection:
-            query = sa.text("SELECT uuid FROM logbooks WHERE uuid = :id")
-            if connection.execute(query, {"id": run_id}).first() is None:
-                return None
-        book = self.backend.get_connection().get_logbook(run_id)
-        return book.find(run_id)
+    def begun(self, run_id: str) -> bool:
+        """Tell whether a run has ever taken a step.
 
-    def forget(self, run_id: str) -> None:
-        """Remove everything about a run."""
-        if self.find(run_id) is not None:
-            self.backend.get_connection().destroy_logbook(run_id)
-        self.records.remove(run_id)
+        :raises StateLost: the database cannot be used
+        """
+        try:
+            with self._engine.connect() as connection:
+                query = sa.text("SELECT uuid FROM logbooks WHERE uuid = :id")
+                return connection.execute(query, {"id": run_id}).first() is not None
+        except sa.exc.SQLAlchemyError as failure:
+            raise errors.StateLost(f"the state of run {run_id} cannot be read: {_line(failure)}") from failure
+
+    def find(self, run_id: str) -> models.FlowDetail | None:
+        """Return the stored state of a run's flow, or None.
+
+        :raises StateLost: the database cannot be used
+        """
+        if not self.begun(run_id):
+            return None
+        try:
+            return self.backend.get_connection().get_logbook(run_id).find(run_id)
+        except taskflow_exceptions.NotFound:
+            return None
+        except (sa.exc.SQLAlchemyError, taskflow_exceptions.StorageFailure) as failure:
+            raise errors.StateLost(f"the state of run {run_id} cannot be read: {_line(failure)}") from failure
 
     def close(self) -> None:
         """Close every connection."""

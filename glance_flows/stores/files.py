@@ -68,9 +68,8 @@ class FileDriver(filesystem.Store):
             if permissions > 0:
                 os.fchmod(descriptor, int(str(permissions), 8))
         except BaseException as failure:
+            _remove(path, descriptor)
             os.close(descriptor)
-            with suppress(FileNotFoundError):
-                os.unlink(path)
             if isinstance(failure, OSError) and failure.errno in _FULL:
                 raise glance_store.StorageFull() from failure
             raise
@@ -90,6 +89,13 @@ class FileDriver(filesystem.Store):
         os.ftruncate(descriptor, written)
         if (written, crc) != (reader.contents.size, reader.contents.crc32):
             raise errors.VerificationFailed("the staged data changed while it was written to the store.")
+
+
+def _remove(path: str, descriptor: int) -> None:
+    """Remove the file that was being written, unless another one has its name by now: not ours to remove."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+            os.unlink(path)
 
 
 def _is_zero(piece: memoryview) -> bool:

@@ -80,6 +80,8 @@ class S3Driver(s3.Store):
         self.store_location_class = s3.StoreLocation
 
     def _add_multipart(self, s3_client: Any, image_file: Any, image_size: int, **facts: Any) -> Any:
+        # What a killed process left would be paid for ever; the lock of the image says that nobody else uploads it.
+        self._abort_all(s3_client, facts["bucket"], facts["key"])
         part = max(self.s3_store_large_object_chunk_size, math.ceil(image_size / s3.MAX_PART_NUM))
         paced = _Paced(image_file, part * (self.s3_store_thread_pools + 1))
         client = _Remembering(s3_client, paced)
@@ -89,6 +91,22 @@ class S3Driver(s3.Store):
             for upload in client.begun:
                 _abort(s3_client, upload)
             raise
+
+    def abort_uploads(self, image_id: str) -> None:
+        """Abort the uploads in parts of an image that were begun and never ended."""
+        self._abort_all(self._create_s3_client(), self.bucket, image_id)
+
+    @staticmethod
+    def _abort_all(client: Any, bucket: str, key: str) -> None:
+        try:
+            pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
+            found = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Key"] == key]
+        except client.exceptions.ClientError as failure:
+            # An endpoint that does not know the request, or keys that do not allow it: no reason to take no image.
+            LOG.warning("The uploads of %s in parts cannot be listed in the bucket %s: %s", key, bucket, failure)
+            return
+        for upload in found:
+            _abort(client, {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]})
 
 
 def _abort(client: Any, upload: dict[str, str]) -> None:

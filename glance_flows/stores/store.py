@@ -120,6 +120,17 @@ class DriverStore:
             call = BoundedCall(lambda: self._driver.delete(self._location(url)))
             call.wait(f"the deletion from the store {self.name}", self._patience)
 
+    def abandon(self, image_id: str) -> None:
+        """Give up uploads of an image that were begun and never ended, and what the store keeps of them.
+
+        :raises StoreError: the store cannot be asked
+        """
+        abort = getattr(self._driver, "abort_uploads", None)
+        if abort is not None:
+            with self._told(f"cannot clear up in the store {self.name}"):
+                call = BoundedCall(lambda: abort(image_id))
+                call.wait(f"the clearing up in the store {self.name}", self._patience)
+
     def url_of(self, image_id: str) -> str | None:
         """Return where the store has, or would put, an image; None if that cannot be known beforehand."""
         if isinstance(self._driver, FileDriver):

@@ -34,6 +34,7 @@ class Stage(Task):
     """
 
     default_provides = "staged"
+    clears_up = True
 
     def source(self, request: ImportRequest, conf: Any) -> AbstractContextManager[Source]:
         """Open the stream; the context manager closes it.
@@ -102,6 +103,7 @@ class StageFromStore(Task):
     """
 
     default_provides = "staged"
+    clears_up = True
 
     def execute(
         self,

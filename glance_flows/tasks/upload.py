@@ -23,6 +23,8 @@ class Upload(Task):
     :param provides: name of the outcome
     """
 
+    clears_up = True
+
     def __init__(self, store: str, provides: str) -> None:
         super().__init__(store, provides=provides)
 
@@ -82,7 +84,8 @@ class Upload(Task):
             return
         sign = db.claims.look([image_id]).get(image_id)
         if sign is not None and not sign.gone and sign.holder != run_id:
-            leftovers.add(f"the data of image {image_id} in the store {name}, while {sign.holder} holds the image")
+            holder = sign.holder or "nobody"
+            leftovers.add(f"the data of image {image_id} in the store {name}, while {holder} holds the image")
             return
         try:
             url = db.locations.take_back(result["location"]) if _has_location(result) else None
@@ -117,6 +120,7 @@ class _Work:
             stored = self.store.add(self.asked.image_id, self.staged, reading)
         try:
             verify(self.store.name, self.staged, stored)
+            reading.cancel.check()
             return self._record(stored)
         except errors.LockLost:
             # What lies at this place may be the work of the run that took over.
@@ -177,10 +181,13 @@ def _has_location(result: Any) -> bool:
 def clear(db: Any, store: Store, image_id: str, taken_back: str | None = None) -> bool:
     """Remove whatever a store has of an image: the rows of its locations, then its object; tell whether there was one.
 
+    An upload that was killed in the middle is given up, too.
+
     An object that a location of another image refers to stays.
 
     :param taken_back: the URL of a location whose row is gone already
     """
+    store.abandon(image_id)
     urls = set() if taken_back is None else {taken_back}
     for place in db.locations.in_store(image_id, store.name):
         urls.add(place.url)

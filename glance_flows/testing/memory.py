@@ -89,6 +89,9 @@ class MemoryStore:
         if self.objects.pop(self._key(url), None) is None:
             raise errors.StoreDataMissing(f"the store {self.name} does not have {self._key(url)}.")
 
+    def abandon(self, image_id: str) -> None:
+        """Do nothing: an upload appears when it is whole."""
+
     def url_of(self, image_id: str) -> str | None:
         """Where an image is, or would be."""
         return f"memory-{self.name}://{image_id}"
