@@ -21,6 +21,7 @@ from glance_flows.tasks.reasons import first_cause
 
 LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
+_ENDED = (taskflow_exceptions.WrappedFailure, taskflow_exceptions.TaskFlowException, errors.GlanceFlowsError)
 _INTERRUPTED = (taskflow_states.RUNNING, taskflow_states.REVERTING)
 
 
@@ -141,22 +142,31 @@ class Execution:
 
     def _turn(self, engine: Any) -> None:
         """Let the engine run until it is done, or suspended after the tasks in hand."""
+        while self._advance(engine):
+            if self._run.token.reason is None:
+                self._flush()
+                raise self._suspended()
+            # It was cancelled while the tasks in hand came to their end: it goes on, to be undone.
+
+    def _advance(self, engine: Any) -> bool:
+        """Let the engine run; tell whether it was suspended and can go on.
+
+        :raises LockLost, StateLost: see :meth:`_stop_if_lost`
+        """
         asked = False
         failure: BaseException | None = None
         try:
             for _ in engine.run_iter(timeout=_POLL_SECONDS):
-                if self._run.suspended.is_set() and not asked:
+                if self._run.suspended.is_set() and not asked and self._run.token.reason is None:
                     engine.suspend()
                     asked = True
-        except (taskflow_exceptions.WrappedFailure, taskflow_exceptions.TaskFlowException, errors.GlanceFlowsError) as ended:
+        except _ENDED as ended:
             LOG.debug("The engine of run %s ended with %s", self._run.id, ended)
             failure = ended
         self._stop_if_lost(failure)
         if isinstance(failure, taskflow_exceptions.TaskFlowException):
             raise failure
-        if asked and self._repaired(engine):
-            self._flush()
-            raise self._suspended()
+        return asked and self._repaired(engine)
 
     def _stop_if_lost(self, failure: BaseException | None) -> None:
         """Leave everything as it is where the run is not ours any more, or its state cannot be saved.

@@ -8,6 +8,7 @@ work with the others.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from glance_flows.images import Contents, Location, Staged
@@ -25,6 +26,16 @@ class Stored:
     checksum: str | None
     hash_value: str | None
     metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a store lists it: its name, its size in bytes, and when it was last changed (UTC)."""
+
+    name: str
+    url: str = field(repr=False)
+    size: int
+    modified: datetime | None
 
 
 class Cancel(Protocol):
@@ -122,4 +133,4 @@ class Reading:
     progress: Progress
 
 
-__all__ = ["Cancel", "Contents", "Notifier", "Progress", "Reading", "Staging", "Store", "Stored", "Stores"]
+__all__ = ["Cancel", "Contents", "Listed", "Notifier", "Progress", "Reading", "Staging", "Store", "Stored", "Stores"]

@@ -39,6 +39,11 @@ class Run:
         return str(self.spec.arguments.get("image_id", ""))
 
     @property
+    def suspendable(self) -> bool:
+        """Whether the run can be suspended: it outlives its process."""
+        return self.spec.factory.persisted
+
+    @property
     def error(self) -> BaseException | None:
         """Why the run failed; None while it runs and when it succeeded."""
         return self._failure
@@ -79,7 +84,7 @@ class Run:
     def end(self, result: Any = None, failure: BaseException | None = None) -> None:
         """Note the outcome and wake up whoever waits; called once, by the runner."""
         self._result, self._failure = result, failure
-        if isinstance(failure, errors.Suspended):
+        if isinstance(failure, errors.Suspended | errors.StateLost):
             self.state = SUSPENDED
         else:
             self.state = SUCCESS if failure is None else FAILURE

@@ -93,10 +93,13 @@ class Runner:
             raise errors.BadRequest(f"a run of the flow {spec.flow} does not outlive its process.")
         return self._admitted(spec, identity, SUSPENDED)
 
-    def resume(self, run_id: str | None = None) -> list[Run]:
+    def resume(
+        self, run_id: str | None = None, *, told: Callable[[Record, str], None] = lambda record, why: None
+    ) -> list[Run]:
         """Take up runs that a dead process left, and those that have something left to undo (F3, F6).
 
         :param run_id: one run; None takes up every one that can be
+        :param told: called with each run that is not taken up, and why
         :return: the runs, already under way
         :raises NotFound: there is no run of this id
         :raises Conflict: this one run cannot be taken up, and why: it is alive, or over, or needs what this host lacks
@@ -104,11 +107,40 @@ class Runner:
         resumption = Resumption(self.services, self.holder, self.build)
         found = []
         for record in resumption.candidates(run_id):
-            run = resumption.take(record, strict=run_id is not None)
-            if run is not None:
-                found.append(self._started(run, record.leftovers))
-                self._flows.submit(self._execute, run, record)
+            try:
+                found.append(self._taken(resumption, record))
+            except errors.Conflict as why:
+                if run_id is not None:
+                    raise
+                LOG.info("Not resumed: %s", why)
+                told(record, str(why))
         return found
+
+    def why_not_resumed(self, record: Record) -> str | None:
+        """Tell why a run cannot be taken up by this process; None if it can."""
+        return Resumption(self.services, self.holder, self.build).why_not(record)
+
+    def cancel(self, run_id: str, reason: str = "the run was cancelled.") -> Run | None:
+        """Have a run stopped and undone, wherever it is (C27).
+
+        :return: None where a live process works on it, which stops within seconds; otherwise the run, taken up here
+        :raises NotFound: there is no run of this id
+        :raises Conflict: it is over, or it is dead and cannot be taken up here
+        """
+        self.services.persistence.ready()
+        records = self.services.persistence.records
+        resumption = Resumption(self.services, self.holder, self.build)
+        asked = records.ask_to_cancel(run_id, reason)
+        record = records.get(run_id)
+        if not asked:
+            raise errors.Conflict(f"run {run_id} is over: {record.state}.")
+        return None if resumption.alive(record) else self._taken(resumption, record)
+
+    def _taken(self, resumption: Resumption, record: Record) -> Run:
+        run = resumption.take(record)
+        self._started(run, record.leftovers)
+        self._flows.submit(self._execute, run, record)
+        return run
 
     def build(self, spec: FlowSpec) -> Flow:
         """Return the flow of an admitted specification; a test may put something else in its place."""

@@ -76,6 +76,7 @@ class Persistence:
         """
         if self._engine.dialect.name == "sqlite":
             self._make_folder()
+        self._refuse_images()
         try:
             self.backend.get_connection().upgrade()
             metadata.create_all(self._engine)
@@ -85,6 +86,22 @@ class Persistence:
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
         self._checked = True
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def _refuse_images(self) -> None:
+        """Refuse a database that holds images, however its URL is spelt (D3)."""
+        try:
+            theirs = sa.inspect(self._engine).has_table("images")
+        except sa.exc.SQLAlchemyError as failure:
+            raise errors.DatabaseError(
+                f"the database of the flows' state cannot be used: {_line(failure)}"
+            ) from failure
+        if theirs:
+            raise errors.ConfigurationError("[glance_flows] persistence_connection must not be Glance's own database.")
 
     def ready(self) -> None:
         """Make sure that the tables are there; those of an SQLite file are made when they are first needed.

@@ -3,13 +3,16 @@
 import errno
 import os
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import glance_store
 from glance_store._drivers import filesystem
 
 from glance_flows import errors
+from glance_flows.ports import Listed
 from glance_flows.stores.reader import StagedReader
 
 #: What writing to a full disk fails with: no room, no quota, or a limit on the size of files.
@@ -55,6 +58,11 @@ class FileDriver(filesystem.Store):
         rows = (self.priority_data_map[priority] for priority in self.priority_list)
         return [os.path.join(directory, image_id) for row in rows for directory in row]
 
+    def listing(self) -> Iterator[Listed]:
+        """Yield every file in the directories of the store."""
+        for directory in map(os.path.dirname, self.candidates("any")):
+            yield from listed(directory)
+
     def _write(self, path: str, reader: StagedReader) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -89,6 +97,17 @@ class FileDriver(filesystem.Store):
         os.ftruncate(descriptor, written)
         if (written, crc) != (reader.contents.size, reader.contents.crc32):
             raise errors.VerificationFailed("the staged data changed while it was written to the store.")
+
+
+def listed(directory: str) -> Iterator[Listed]:
+    """Yield the files of a directory, in no order."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.is_file(follow_symlinks=False):
+                    status = entry.stat()
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC).replace(tzinfo=None)
+                    yield Listed(entry.name, f"file://{entry.path}", status.st_size, modified)
 
 
 def _remove(path: str, descriptor: int) -> None:

@@ -3,9 +3,13 @@
 import logging
 import math
 import threading
+from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
 
 from glance_store._drivers import s3
+
+from glance_flows.ports import Listed
 
 LOG = logging.getLogger(__name__)
 
@@ -95,6 +99,22 @@ class S3Driver(s3.Store):
     def abort_uploads(self, image_id: str) -> None:
         """Abort the uploads in parts of an image that were begun and never ended."""
         self._abort_all(self._create_s3_client(), self.bucket, image_id)
+
+    def listing(self) -> Iterator[Listed]:
+        """Yield every object in the bucket."""
+        pages = self._create_s3_client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        for page in pages:
+            for item in page.get("Contents", ()):
+                modified = item["LastModified"].astimezone(UTC).replace(tzinfo=None)
+                yield Listed(item["Key"], f"{self.url_prefix}/{item['Key']}", item["Size"], modified)
+
+    def unfinished(self) -> Iterator[Listed]:
+        """Yield the uploads in parts that were begun and never ended."""
+        pages = self._create_s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
+        for page in pages:
+            for item in page.get("Uploads", ()):
+                began = item["Initiated"].astimezone(UTC).replace(tzinfo=None)
+                yield Listed(item["Key"], f"{self.url_prefix}/{item['Key']}", 0, began)
 
     @staticmethod
     def _abort_all(client: Any, bucket: str, key: str) -> None:

@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -90,6 +91,26 @@ def attempt(work: Attempt) -> list[str] | None:
     return passed
 
 
+def attempt_for(work: Attempt, seconds: float | None) -> float | None:
+    """Do something in a child process, kill it after so many seconds, and return how long the work took it.
+
+    :param seconds: counted from when the child is ready to begin; None lets it live
+    :return: None if it was killed
+    """
+    receiver, sender = _CHILDREN.Pipe(duplex=False)
+    child = _CHILDREN.Process(target=_victim, args=(work, sender, True), daemon=True)
+    child.start()
+    sender.close()
+    receiver.recv_bytes()
+    began = time.monotonic()
+    child.join(120 if seconds is None else seconds)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+        return None
+    return time.monotonic() - began
+
+
 def expire_leases(services: Services) -> None:
     """Make every open run as old as if its process had been dead for a day."""
     long_ago = timeutils.utcnow().replace(year=2000)
@@ -98,13 +119,15 @@ def expire_leases(services: Services) -> None:
         connection.execute(update, {"then": long_ago, "running": records.RUNNING})
 
 
-def _victim(work: Attempt, sender: Connection) -> None:
-    """What the child does."""
+def _victim(work: Attempt, sender: Connection, ready: bool = False) -> None:
+    """What the child does; it says when it is ready to begin, where somebody waits for that."""
     services = Services.from_conf(opts.load([Path(work.conf)]))
     points = _Points(work.at)
     runner = _VictimRunner(services)
     runner.points, runner.fuse = points, work.fuse
     _watch_writes(services, points)
+    if ready:
+        sender.send_bytes(b"ready")
     runs = [runner.submit(FlowSpec.from_json(work.spec))] if work.spec else runner.resume()
     for run in runs:
         _watch_bytes(run.board, points)

@@ -89,6 +89,9 @@ class MemoryStore:
         if self.objects.pop(self._key(url), None) is None:
             raise errors.StoreDataMissing(f"the store {self.name} does not have {self._key(url)}.")
 
+    #: Like most stores, it cannot be listed.
+    listable = False
+
     def abandon(self, image_id: str) -> None:
         """Do nothing: an upload appears when it is whole."""
 

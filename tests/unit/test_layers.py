@@ -22,6 +22,7 @@ FLOORS = {
     "coordination": 2,
     "db": 2,
     "notify": 2,
+    "drawing": 2,
     "persistence": 2,
     "stores": 2,
     "tasks": 2,
