@@ -215,19 +215,21 @@ class Execution:
             **engine.storage.fetch_all(),
             **self._injected(),
             "flow_failures": engine.storage.get_execute_failures(),
+            "result": None,
         }
         result = self._book.detail.find(engine.storage.get_atom_uuid(task.name)).results if self._book else None
         if "before" in known:
             known["before"] = self._before_now(known["before"], result)
-        wanted = task.revert_requires if action == "revert" else task.requires
-        missing = [name for name in wanted if name not in known]
+        if not task.irreversible:
+            action = "revert"  # what an upload left when it failed, say, is removed and not uploaded again
+        wanted = task.revert_rebind if action == "revert" else task.rebind
+        missing = [name for name in wanted.values() if name not in known]
         if missing:
             self._run.leftovers.of(task.name, action).add(f"{task.name} lacks what it needs: {', '.join(missing)}")
             return
-        arguments = {name: known[name] for name in wanted}
+        arguments = {argument: known[name] for argument, name in wanted.items()}
         if action == "revert":
-            arguments["leftovers"] = self._run.leftovers
-            task.revert(**arguments, result=result)
+            task.revert(**{**arguments, "leftovers": self._run.leftovers, "result": result})
             return
         task.token = None  # what is left to do is done even where the run was cancelled
         try:

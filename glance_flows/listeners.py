@@ -46,6 +46,7 @@ class Pulse:
         self._interval = min(own.progress_interval, own.lease_seconds / 3)
         self._watched: dict[str, _Watched] = {}
         self._lock = threading.Lock()
+        self._beating = threading.Lock()
         self._stop = threading.Event()
         self._work = threading.Event()
         self._renewed = self._tidied = time.monotonic()
@@ -61,7 +62,7 @@ class Pulse:
 
     def remove(self, run: Run) -> None:
         """Stop watching over a run; when this returns nothing more is written for it."""
-        with self._lock:
+        with self._beating, self._lock:
             self._watched.pop(run.id, None)
 
     def close(self) -> None:
@@ -72,15 +73,14 @@ class Pulse:
 
     def _beat(self) -> None:
         while self._work.wait() and not self._stop.wait(_LOOK_SECONDS):
-            with self._lock:
-                watched = list(self._watched.values())
-                if not watched:
-                    self._work.clear()
-            if watched:
-                self._guarded(self._look, watched)
-                self._guarded(self._listen, watched)
-                self._guarded(self._renew, watched)
-                self._guarded(self._tidy, watched)
+            with self._beating:
+                with self._lock:
+                    watched = list(self._watched.values())
+                    if not watched:
+                        self._work.clear()
+                if watched:
+                    for step in (self._look, self._listen, self._renew, self._tidy):
+                        self._guarded(step, watched)
 
     @staticmethod
     def _guarded(step: Any, watched: list[_Watched]) -> None:

@@ -85,7 +85,8 @@ class Resumption:
             left = max(1, int((self._lease - self._age(record)).total_seconds()))
             return f"run {record.id} is alive at {record.holder}, or died a moment ago: it is sure in {left} seconds."
         try:
-            return self._unknown_tasks(record) or self._missing_store(record) or self._staged_elsewhere(record)
+            unknown = self._unknown_tasks(record) if record.state in OPEN else None
+            return unknown or self._missing_store(record) or self._staged_elsewhere(record)
         except (errors.ConfigurationError, errors.BadRequest) as failure:
             return f"run {record.id} cannot go on here: {failure}"
 

@@ -34,6 +34,7 @@ class Book:
         self._flows, self._atoms = tables.flowdetails, tables.atomdetails
         self._mine = sa.exists().where(runs.c.id == detail.uuid, runs.c.holder == holder)
         self._stored = {atom.uuid for atom in detail}
+        self._rows: dict[str, dict[str, Any]] = {}
         self._told: tuple[Any, Any] = (detail.state, dict(detail.meta or {}))
         self._untold: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
@@ -65,9 +66,14 @@ class Book:
 
     def update_atom_details(self, detail: models.AtomDetail) -> models.AtomDetail:
         """Write the state of a task down."""
+        row = _plain(detail)
+        # How far a task says it is, taskflow's own notes of a beginning and an end, is told elsewhere.
+        row.pop("meta")
         with self._lock:
-            row = sa.and_(self._atoms.c.uuid == detail.uuid, self._mine)
-            self._write(sa.update(self._atoms).where(row).values(**_plain(detail)))
+            if row != self._rows.get(detail.uuid):
+                mine = sa.and_(self._atoms.c.uuid == detail.uuid, self._mine)
+                self._write(sa.update(self._atoms).where(mine).values(**row))
+                self._rows[detail.uuid] = row
         return detail
 
     def flush(self) -> None:

@@ -127,7 +127,7 @@ class Records:
         :return: by the id of the run the reason to cancel it, or None; a run that is missing was taken over
         """
         ids = sorted(progress)
-        mine = sa.and_(runs.c.id.in_(ids), runs.c.holder == holder)
+        mine = sa.and_(runs.c.id.in_(ids), runs.c.holder == holder, runs.c.state == RUNNING)
         statements: list[Any] = [sa.update(runs).where(mine).values(renewed_at=timeutils.utcnow())]
         for run_id, parts in progress.items():
             if parts is not None:

@@ -16,7 +16,7 @@ from glance_flows.scrubber import Scrubber
 from glance_flows.testing import FlowTestCase
 from glance_flows.testing.kill import Attempt, attempt, attempt_for, expire_leases, unfinished
 from tests import base
-from tests.contract.flows import METHODS, per_method
+from tests.contract.flows import per_method
 from tests.contract.web import WebSite
 
 #: All the points, which takes half an hour; else a sample of them that differs from suite to suite.
@@ -31,9 +31,8 @@ def sampled(every: int) -> int:
     return 1 if ALL else every
 
 
-@per_method
-class Kills(FlowTestCase, base.TestCase):
-    """Every flow, each in its own world of three file stores."""
+class KillCase(FlowTestCase, base.TestCase):
+    """A world of three file stores and a web site, whose configuration a child process can read."""
 
     connection: str | None = None
     persistence: str | None = None
@@ -54,10 +53,15 @@ class Kills(FlowTestCase, base.TestCase):
             "import_filtering_opts": self.site.allow(),
         }
 
-    def kill(self, make: Callable[[], FlowSpec], every: int, **how: Any) -> None:
+
+@per_method
+class Kills:
+    """Every flow, each in its own world of three file stores; mixed with :class:`KillCase` by the concrete classes."""
+
+    def kill(self: Any, make: Callable[[], FlowSpec], every: int, **how: Any) -> None:
         self.assertSurvivesKill(make, every=sampled(every * self.sparse), **how)
 
-    def maker(self, method: str, data: bytes = DATA, **more: Any) -> Callable[[], FlowSpec]:
+    def maker(self: Any, method: str, data: bytes = DATA, **more: Any) -> Callable[[], FlowSpec]:
         """Return what makes a fresh image and a request for it."""
 
         def make() -> FlowSpec:
@@ -73,60 +77,60 @@ class Kills(FlowTestCase, base.TestCase):
 
         return make
 
-    def each_import(self, method: str) -> None:
+    def each_import(self: Any, method: str) -> None:
         """C19, F3: killed at every point of a run that succeeds."""
         self.kill(self.maker(method), 9)
 
-    def each_import_that_may_lose_a_store(self, method: str) -> None:
+    def each_import_that_may_lose_a_store(self: Any, method: str) -> None:
         """C19, C13: likewise where each store's copy counts by itself."""
         self.kill(self.maker(method, all_stores_must_succeed=False), 11)
 
-    def each_import_that_fails(self, method: str) -> None:
+    def each_import_that_fails(self: Any, method: str) -> None:
         """C19, C12: killed at every point of a run that fails at its end, of its undoing too."""
         self.kill(self.maker(method), 13, fuse="publish")
 
-    def each_import_killed_again(self, method: str) -> None:
+    def each_import_killed_again(self: Any, method: str) -> None:
         """F3: killed again at every point of the resumption."""
         self.kill(self.maker(method), 23, again=True)
 
-    def each_import_that_fails_killed_again(self, method: str) -> None:
+    def each_import_that_fails_killed_again(self: Any, method: str) -> None:
         """F3, F6: killed again at every point of the undoing."""
         self.kill(self.maker(method), 29, fuse="publish", again=True)
 
-    def test_delete_now(self) -> None:
+    def test_delete_now(self: Any) -> None:
         """S2, F3: a deletion goes on where it was killed."""
         self.kill(lambda: delete_image(self.world.image(DATA), delayed=False), 3)
 
-    def test_delete_now_killed_again(self) -> None:
+    def test_delete_now_killed_again(self: Any) -> None:
         """S2, F3: however often."""
         self.kill(lambda: delete_image(self.world.image(DATA), delayed=False), 7, again=True)
 
-    def test_delete_that_fails(self) -> None:
+    def test_delete_that_fails(self: Any) -> None:
         """S2: a deletion that fails before data is touched brings the image back, killed or not."""
         self.kill(lambda: delete_image(self.world.image(DATA), delayed=False), 5, fuse="condemn")
 
-    def test_delayed_delete(self) -> None:
+    def test_delayed_delete(self: Any) -> None:
         """S1, F3."""
         self.kill(lambda: delete_image(self.world.image(DATA), delayed=True), 3)
 
-    def pending(self) -> str:
+    def pending(self: Any) -> str:
         image_id = self.world.image(DATA, properties={"k": "v"}, tags=("t",))
         self.runner.run(delete_image(image_id, delayed=True))
         return image_id
 
-    def test_restore(self) -> None:
+    def test_restore(self: Any) -> None:
         """R8, F3: wholly pending or wholly active, and after the resumption active."""
         self.kill(lambda: restore_image(self.pending()), 3)
 
-    def test_restore_killed_again(self) -> None:
+    def test_restore_killed_again(self: Any) -> None:
         """R8, F3: however often."""
         self.kill(lambda: restore_image(self.pending()), 5, again=True)
 
-    def test_restore_that_fails(self) -> None:
+    def test_restore_that_fails(self: Any) -> None:
         """R8: one that fails leaves the image pending."""
         self.kill(lambda: restore_image(self.pending()), 5, fuse="lookintostores")
 
-    def test_scrub(self) -> None:
+    def test_scrub(self: Any) -> None:
         """S14: a page that was killed is finished by the next pass; pages are not persisted."""
         conf = str(self.root / "glance-flows.conf")
         points = attempt(Attempt(conf, scrub([self.pending(), self.pending()]).to_json(), None)) or []
@@ -140,7 +144,7 @@ class Kills(FlowTestCase, base.TestCase):
                 self.assertEqual([], self.world.wrong())
                 self.assertEqual({states.DELETED}, {self.world.db.images.get(image).status for image in images})
 
-    def age_claims(self) -> None:
+    def age_claims(self: Any) -> None:
         """Make every claim and task as old as if its process had been dead for a day."""
         long_ago = datetime(2000, 1, 1)
         stamps = {"created_at": long_ago, "updated_at": long_ago}
@@ -152,7 +156,7 @@ class Kills(FlowTestCase, base.TestCase):
 
         self.world.db.engine.write(change)
 
-    def test_random_moments(self) -> None:
+    def test_random_moments(self: Any) -> None:
         """C19: killed at any moment of an import of many bytes, nothing is left behind."""
         self.services.persistence.ready()
         conf = str(self.root / "glance-flows.conf")
@@ -170,6 +174,3 @@ class Kills(FlowTestCase, base.TestCase):
                 image_id = spec.arguments["image_id"]
                 self.site.pages.pop(f"/{image_id}")
                 self.runner.run(delete_image(image_id, delayed=False))
-
-
-__all__ = ["METHODS", "Kills"]

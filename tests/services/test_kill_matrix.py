@@ -1,10 +1,10 @@
 """The kill matrix with both databases, Glance's and that of the flows' state, on PostgreSQL."""
 
-from tests.contract.kills import Kills
+from tests.contract.kills import KillCase, Kills
 from tests.services.servers import POSTGRESQL, OnServer, database
 
 
-class TestKills(OnServer, Kills):
+class TestKills(OnServer, Kills, KillCase):
     """SIGKILL at every point of every flow."""
 
     server = POSTGRESQL
