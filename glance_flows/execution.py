@@ -127,11 +127,15 @@ class Execution:
             if isinstance(task, Task):
                 task.token = self._run.token
         engine = engines.load(self._flow, engine=self._mode, executor=executor, store=facts, **stored)
-        if engine.storage.get_flow_state() == taskflow_states.FAILURE:
-            # Tasks that fail are undone; this says that the engine itself did, for want of its database.
+        before = engine.storage.get_flow_state()
+        if before in (taskflow_states.FAILURE, taskflow_states.REVERTED):
+            # Tasks that fail are undone: a failure is the engine's own, for want of its database, and the flow goes on.
+            # An undone flow would be forgotten and begun anew.
             engine.storage.set_flow_state(taskflow_states.SUSPENDED)
         engine.compile()
         engine.prepare()
+        if before == taskflow_states.REVERTED:
+            engine.storage.set_flow_state(before)
         engine.storage.inject(self._injected(), transient=True)
         return engine
 
@@ -213,11 +217,12 @@ class Execution:
     def _once_more(self, engine: Any, task: Task, action: str) -> None:
         known = {
             **engine.storage.fetch_all(),
+            **self._provided(),
             **self._injected(),
             "flow_failures": engine.storage.get_execute_failures(),
             "result": None,
         }
-        result = self._book.detail.find(engine.storage.get_atom_uuid(task.name)).results if self._book else None
+        result = self._result(task.name)
         if "before" in known:
             known["before"] = self._before_now(known["before"], result)
         if not task.irreversible:
@@ -237,9 +242,24 @@ class Execution:
         except errors.GlanceFlowsError as failure:
             self._run.leftovers.of(task.name, action).add(f"{task.name} could not be done", failure)
 
+    def _provided(self) -> dict[str, Any]:
+        """Return what the tasks had found out; of those that are undone the engine tells nothing any more."""
+        facts: dict[str, Any] = {}
+        for name, task in tasks_of(self._flow):
+            result = self._result(name)
+            if result is not None:
+                facts |= {fact: result if index is None else result[index] for fact, index in task.save_as.items()}
+        return facts
+
+    def _result(self, name: str) -> Any:
+        found = [atom.results for atom in self._book.detail if atom.name == name] if self._book is not None else []
+        return found[0] if found else None
+
     def _before_now(self, before: dict[str, Any], result: Any) -> dict[str, Any]:
         """Return what there was before the run, with what others have added since: that is not the run's to undo."""
         own = result.get("location") if isinstance(result, dict) else None
+        if self._services.db.images.get(self._run.image_id).status == states.ACTIVE:
+            own = None  # ids are used again: what an image in use has by now is another run's copy
         places = self._services.db.locations.of(self._run.image_id)
         added = [place.store for place in places if place.status == states.ACTIVE and place.id != own]
         return {**before, "stores": [*before["stores"], *added]}

@@ -88,7 +88,7 @@ class Upload(Task):
             leftovers.add(f"the data of image {image_id} in the store {name}, while {holder} holds the image")
             return
         try:
-            url = db.locations.take_back(result["location"]) if _has_location(result) else None
+            url = db.locations.take_back(image_id, result["location"]) if _has_location(result) else None
             if clear(db, stores.get(name), image_id, url):
                 progress.finish(name, "undone")
         except errors.GlanceFlowsError as failure:
@@ -191,7 +191,7 @@ def clear(db: Any, store: Store, image_id: str, taken_back: str | None = None) -
     urls = set() if taken_back is None else {taken_back}
     for place in db.locations.in_store(image_id, store.name):
         urls.add(place.url)
-        db.locations.take_back(place.id)
+        db.locations.take_back(image_id, place.id)
     url = store.url_of(image_id)
     if url is not None and not db.locations.used_elsewhere(image_id, url):
         urls.add(url)
