@@ -66,6 +66,7 @@ class Audit:
 
         :raises DatabaseError: a database cannot be read
         """
+        self._services.persistence.ready()
         yield from self._stores()
         yield from self._rows()
         yield from self._staging()
@@ -75,13 +76,14 @@ class Audit:
 
     def _stores(self) -> Iterator[Finding]:
         for store in self._services.stores:
+            inside = store.inside
+            if inside is None:
+                yield Finding("not-looked-at", f"a store of type {store.kind} cannot be listed", store=store.name)
+                continue
             try:
-                if not store.listable:
-                    yield Finding("not-looked-at", f"a store of type {store.kind} cannot be listed", store=store.name)
-                    continue
-                for page in _pages(store.listing()):
+                for page in _pages(inside.listing()):
                     yield from self._strays(store, page)
-                for upload in store.unfinished():
+                for upload in inside.unfinished():
                     yield from self._unfinished(store, upload)
             except errors.StoreError as failure:
                 yield Finding("not-looked-at", str(failure), store=store.name, advice="try again when it answers")

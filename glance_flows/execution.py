@@ -258,7 +258,7 @@ class Execution:
     def _before_now(self, before: dict[str, Any], result: Any) -> dict[str, Any]:
         """Return what there was before the run, with what others have added since: that is not the run's to undo."""
         own = result.get("location") if isinstance(result, dict) else None
-        if self._services.db.images.get(self._run.image_id).status == states.ACTIVE:
+        if before["status"] == states.ACTIVE:
             own = None  # ids are used again: what an image in use has by now is another run's copy
         places = self._services.db.locations.of(self._run.image_id)
         added = [place.store for place in places if place.status == states.ACTIVE and place.id != own]

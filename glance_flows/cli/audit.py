@@ -31,7 +31,6 @@ class Audit(base.Lister):
         from glance_flows.audit import Audit as Comparison
 
         with self.context.runner() as runner:
-            runner.services.persistence.ready()
             found = list(Comparison(runner.services, timedelta(minutes=parsed_args.age)).findings())
             repaired = self._repair(found, sure=parsed_args.yes) if parsed_args.repair else set()
         self.status = 1 if any(number not in repaired for number in range(len(found))) else 0

@@ -29,6 +29,8 @@ class FileDriver(filesystem.Store):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.store_location_class = filesystem.StoreLocation
+        #: Whether a file is to be on the disk, and not only in the memory of its host, before it counts as stored.
+        self.sync = False
 
     def add(
         self,
@@ -75,6 +77,8 @@ class FileDriver(filesystem.Store):
             permissions = self.store_conf.filesystem_store_file_perm
             if permissions > 0:
                 os.fchmod(descriptor, int(str(permissions), 8))
+            if self.sync:
+                _sync(descriptor, os.path.dirname(path))
         except BaseException as failure:
             _remove(path, descriptor)
             os.close(descriptor)
@@ -108,6 +112,16 @@ def listed(directory: str) -> Iterator[Listed]:
                     status = entry.stat()
                     modified = datetime.fromtimestamp(status.st_mtime, UTC).replace(tzinfo=None)
                     yield Listed(entry.name, f"file://{entry.path}", status.st_size, modified)
+
+
+def _sync(descriptor: int, directory: str) -> None:
+    """Have a file and its name on the disk."""
+    os.fsync(descriptor)
+    folder = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _remove(path: str, descriptor: int) -> None:

@@ -98,6 +98,8 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
     except (glance_store.BadStoreConfiguration, cfg.ConfigFileValueError, OSError) as failure:
         raise errors.ConfigurationError(f"[{name}]: the store cannot be used: {failure}") from failure
     own = conf.glance_flows
+    if isinstance(instance, FileDriver):
+        instance.sync = own.sync_stores
     return DriverStore(name, kind, instance, Patience(own.store_timeout, own.cancel_grace), own.chunk_size)
 
 

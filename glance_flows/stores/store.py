@@ -10,9 +10,10 @@ from glance_store import capabilities, location
 
 from glance_flows import errors
 from glance_flows.images import Staged
-from glance_flows.ports import Listed, Reading, Stored
+from glance_flows.ports import Reading, Stored
 from glance_flows.stores.bounded import BoundedCall, Patience
 from glance_flows.stores.files import FileDriver
+from glance_flows.stores.inside import Inside
 from glance_flows.stores.reader import StagedReader
 
 #: Types whose driver puts an image under its id, right below the prefix that it tells.
@@ -121,25 +122,9 @@ class DriverStore:
             call.wait(f"the deletion from the store {self.name}", self._patience)
 
     @property
-    def listable(self) -> bool:
-        """Whether what is in the store can be listed: of files and of S3 it can."""
-        return hasattr(self._driver, "listing")
-
-    def listing(self) -> Iterator[Listed]:
-        """Yield every object in the store, whoever put it there; nothing but a page of them is held in memory.
-
-        :raises StoreError: it cannot be listed
-        """
-        with self._told(f"cannot list the store {self.name}"):
-            yield from self._driver.listing()
-
-    def unfinished(self) -> Iterator[Listed]:
-        """Yield the uploads that were begun and neither completed nor given up, where the store keeps any.
-
-        :raises StoreError: it cannot be asked
-        """
-        with self._told(f"cannot list the store {self.name}"):
-            yield from getattr(self._driver, "unfinished", tuple)()
+    def inside(self) -> Inside | None:
+        """What is in the store, where that can be listed: of files and of S3 it can."""
+        return Inside(self.name, self._driver, self._told) if hasattr(self._driver, "listing") else None
 
     def abandon(self, image_id: str) -> None:
         """Give up uploads of an image that were begun and never ended, and what the store keeps of them.

@@ -90,7 +90,7 @@ class MemoryStore:
             raise errors.StoreDataMissing(f"the store {self.name} does not have {self._key(url)}.")
 
     #: Like most stores, it cannot be listed.
-    listable = False
+    inside = None
 
     def abandon(self, image_id: str) -> None:
         """Do nothing: an upload appears when it is whole."""
