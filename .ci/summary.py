@@ -77,10 +77,7 @@ def main(path: str, *checks: str) -> int:
     print(f"\n{'environment':<16}{'':<8}{'passed':>8}{'failed':>8}{'skipped':>8}{'seconds':>9}")
     for row in rows:
         word = "failed" if row.failed else "ok"
-        print(
-            f"{row.name:<16}{word:<8}{row.passed:>8}{row.failed:>8}{row.skipped:>8}"
-            f"{row.seconds:>9.0f}"
-        )
+        print(f"{row.name:<16}{word:<8}{row.passed:>8}{row.failed:>8}{row.skipped:>8}{row.seconds:>9.0f}")
     passed, failed = sum(r.passed for r in rows), sum(r.failed for r in rows)
     print(f"\n{passed} passed, {failed} failed")
     return 1 if failed or not results else 0

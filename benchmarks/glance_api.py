@@ -108,9 +108,7 @@ def web_download_seconds(size_bytes: int, root: Path, **conf: Any) -> dict[str, 
     """
     data = write_random(root / "data", size_bytes)
     with serve_file(data) as port:
-        conf.setdefault(
-            "import_filtering_opts", {"allowed_hosts": "[127.0.0.1]", "allowed_ports": f"[{port}]"}
-        )
+        conf.setdefault("import_filtering_opts", {"allowed_hosts": "[127.0.0.1]", "allowed_ports": f"[{port}]"})
         with start_glance(root, **conf) as server:
             image_id = server.admin.create_image()["id"]
             uri = f"http://127.0.0.1:{port}/data"

@@ -4,6 +4,7 @@ import os
 import resource
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
+_BLOCK = 256 * 1024
+_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,24 @@ def peak_rss() -> int:
     raise RuntimeError("this system does not tell the peak of a process's memory")
 
 
-def settle(source: Path, directory: Path, copies: int) -> None:
+def settle(source: Path, copies: int) -> None:
     """Make the machine ready to be measured: dirty pages are on the disk, and free memory has been used before.
 
     A virtual machine gets memory from its host page by page when it is first touched, which costs ten times as much as
-    the copying itself. So as many bytes as are about to be written are written, and removed, right before.
+    the copying itself. So three times as much as is about to be written is touched and given back right before, of what
+    is free at most half.
     """
     os.sync()
-    scratch = [directory / f"scratch-{number}" for number in range(copies)]
-    for path in scratch:
-        subprocess.run(["cp", "--sparse=never", str(source), str(path)], check=True)
-    for path in scratch:
-        path.unlink()
+    wanted = min(3 * copies * source.stat().st_size, _free_memory() // 2)
+    with tempfile.TemporaryFile(dir=_MEMORY if _MEMORY.is_dir() else source.parent, buffering=0) as scratch:
+        block = bytes(_BLOCK)
+        for _ in range(wanted // _BLOCK):
+            scratch.write(block)
+
+
+def _free_memory() -> int:
+    (line,) = (line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
 
 
 def median(costs: Iterable[Cost]) -> Cost:
@@ -80,9 +89,16 @@ def median(costs: Iterable[Cost]) -> Cost:
     return Cost(wall, cpu, max(row.peak_rss for row in rows))
 
 
+def best(costs: Iterable[Cost]) -> Cost:
+    """Return the least of each figure, which is what other work on the machine disturbed least."""
+    rows = list(costs)
+    return Cost(min(row.wall for row in rows), min(row.cpu for row in rows), max(row.peak_rss for row in rows))
+
+
 def ratio(ours: Sequence[Cost], theirs: Sequence[Cost], name: str = "wall") -> float:
-    """Return the median of the ratios of pairs: what ran one after the other shared the machine's mood."""
-    if len(ours) != len(theirs):
-        return float(getattr(median(ours), name) / getattr(median(theirs), name))
-    pairs = zip(ours, theirs, strict=True)
+    """Return the median of the ratios of pairs: what ran one after the other shared the machine's mood.
+
+    :param theirs: may hold fewer rounds, the first ones
+    """
+    pairs = zip(ours, theirs, strict=False)
     return float(statistics.median(getattr(mine, name) / getattr(other, name) for mine, other in pairs))

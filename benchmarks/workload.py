@@ -55,7 +55,7 @@ class Bench:
     def command(self, program: str) -> Cost:
         """Measure a copy by the command ``glance-flows copy``, the start of its process included."""
         image_id = self.stored()
-        settle(self.source, self.root, 2)
+        settle(self.source, 2)
         configured = [program, "--config-file", self.root / "glance-flows.conf", "--quiet"]
         cost = commands([*configured, "copy", image_id, "--store", STORES[1], "--store", STORES[2]])
         self._check(image_id)
@@ -73,7 +73,7 @@ class Bench:
         return image_id
 
     def _measured(self, spec: FlowSpec, copies: int) -> Cost:
-        settle(self.source, self.root, copies)
+        settle(self.source, copies)
         cost = here(lambda: self.runner.run(spec))
         self._check(str(spec.arguments["image_id"]))
         return cost

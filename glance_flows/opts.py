@@ -4,6 +4,7 @@ The sample configuration, the option reference and the man pages are generated f
 """
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from oslo_utils import units
 from glance_flows import errors, states
 
 LOG = logging.getLogger(__name__)
+#: Where oslo.config found a value, in words for its own developers.
+_WHERE = re.compile(r" from LocationInfo\(.*?\)(?= is not| :|:|$)")
 
 #: Attribute of a configuration whose obsolete options were named already.
 _NAMED = "_glance_flows_named_obsolete"
@@ -120,6 +123,18 @@ EXECUTOR_OPTS: list[cfg.Opt] = [
 ]
 
 FORMAT_OPTS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "disk_formats",
+        default=["ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"],
+        deprecated_opts=[cfg.DeprecatedOpt("disk_formats", group="DEFAULT")],
+        help="The values that disk_format may have.",
+    ),
+    cfg.ListOpt(
+        "container_formats",
+        default=["ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"],
+        deprecated_opts=[cfg.DeprecatedOpt("container_formats", group="DEFAULT")],
+        help="The values that container_format may have.",
+    ),
     cfg.BoolOpt(
         "require_image_format_match",
         default=True,
@@ -263,7 +278,8 @@ def _check_value(conf: cfg.ConfigOpts, group: str | None, opt: cfg.Opt) -> None:
         _ = conf[opt.dest] if group is None else conf[group][opt.dest]
     except (cfg.ConfigFileValueError, ValueError) as failure:
         section = f"[{group}] " if group else ""
-        raise errors.ConfigurationError(f"{section}{opt.name} has an invalid value: {failure}") from failure
+        told = _WHERE.sub("", str(failure))
+        raise errors.ConfigurationError(f"{section}{opt.name} has an invalid value: {told}") from failure
 
 
 def require_stores(conf: cfg.ConfigOpts) -> None:

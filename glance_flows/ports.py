@@ -5,7 +5,7 @@ the contract here (law 2). ``db`` is :class:`glance_flows.db.Database` itself, f
 work with the others.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +43,9 @@ class Cancel(Protocol):
 
     def check(self) -> None:
         """Raise :class:`glance_flows.errors.Cancelled` if so."""
+
+    def calling(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call ``stop``, from another thread, when the run is to stop while the block lasts."""
 
 
 class Progress(Protocol):

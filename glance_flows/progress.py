@@ -62,6 +62,7 @@ class ProgressBoard:
         self._started: dict[str, float] = {}
         self._changed = threading.Condition()
         self._version = 0
+        self._changes = 0
         self._closed = False
         self._told = 0.0
 
@@ -81,6 +82,7 @@ class ProgressBoard:
                 return
             seconds = now - self._started[part]
             self._parts[part] = PartProgress(part, known.done + count, known.total, known.state, seconds)
+            self._changes += 1
             if now - self._told >= self._interval:
                 self._tell()
 
@@ -109,8 +111,12 @@ class ProgressBoard:
         seen = -1
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._version != seen or self._closed)  # noqa: B023
-                seen, closed, snapshot = self._version, self._closed, tuple(self._parts.values())
+                if self._changes == seen and not self._closed:
+                    # Most bytes wake nobody up: what has come since the last that did is seen a little later.
+                    self._changed.wait(self._interval)
+                    if self._changes == seen and not self._closed:
+                        continue
+                seen, closed, snapshot = self._changes, self._closed, tuple(self._parts.values())
             yield snapshot
             if closed:
                 return
@@ -124,4 +130,5 @@ class ProgressBoard:
     def _tell(self) -> None:
         self._told = time.monotonic()
         self._version += 1
+        self._changes += 1
         self._changed.notify_all()

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -17,12 +17,14 @@ from glance_flows.run import Run
 from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
-PAGE = 500
+PAGE = 250
 _FIRST_PAGE = 20
 _KEPT_FAILURES = 1000
 _WATCHED = 5000
 #: Seconds that a page is to take at most: what somebody else could do meanwhile should not be kept from him (S14).
 _PAGE_SECONDS = 5.0
+#: Seconds that a daemon waits at most for what it cannot work without, where wakeup_time is shorter than that.
+_LONGEST_PAUSE = 8.0
 
 
 @dataclass
@@ -100,6 +102,7 @@ class Scrubber:
         self._limit = page
         self._page = min(page, _FIRST_PAGE)
         self._told = told
+        self._passed: set[str] = set()
         self._stop = threading.Event()
         self._run: Run | None = None
 
@@ -146,15 +149,23 @@ class Scrubber:
         return report
 
     def _sweep(self, wanted: Selection, report: Report) -> None:
-        after = ""
-        while not self._stop.is_set():
+        after: str | None = ""
+        while after is not None and not self._stop.is_set():
             candidates = self._db.pending.candidates(wanted, self._page, after)
-            if not candidates:
-                return
-            self._scrub(candidates, report)
-            after = candidates[-1]
+            last = candidates[-1] if candidates else None
+            self._pass_over(self._db.pending.held(wanted, _WATCHED, after, last))
+            if candidates:
+                self._pass_over(set(candidates).difference(self._scrub(candidates, report)))
+            after = last
 
-    def _scrub(self, candidates: list[str], report: Report, *, live: bool = False) -> None:
+    def _pass_over(self, image_ids: Iterable[str]) -> None:
+        """Note images that others have, to look at them again when the rest is done; most are gone by then."""
+        self._passed.update(image_ids)
+        if len(self._passed) > _WATCHED:
+            self._passed = set(self._db.pending.left(sorted(self._passed)[:_WATCHED]))
+
+    def _scrub(self, candidates: list[str], report: Report, *, live: bool = False) -> list[str]:
+        """Scrub those of the candidates that nobody else has, and return them."""
         spec = scrub(
             candidates,
             pool_size=self._conf.scrub_pool_size,
@@ -173,6 +184,8 @@ class Scrubber:
             if name.startswith("share_"):
                 report.add(share)
         self._told(report)
+        page: list[str] = facts["page"]
+        return page
 
     def _pace(self, seconds: float) -> None:
         if seconds > _PAGE_SECONDS:
@@ -197,12 +210,17 @@ class Scrubber:
         """
         lease = self._conf.glance_flows.lease_seconds
         patience = time.monotonic() + 1.5 * lease
-        held = set(self._db.pending.held(wanted, _WATCHED)) - {item["image"] for item in report.failures}
-        while held and time.monotonic() < patience and not self._stop.wait(min(1.0, lease / 10)):
+        self._pass_over(self._db.pending.held(wanted, _WATCHED))
+        # What a store that hangs may still be deleting is held by this pass itself.
+        own = {item["image"] for item in report.failures}
+        held = set(self._db.pending.left(self._passed - own))
+        while held and not self._stop.is_set():
             free = self._db.pending.free(held)
             for start in range(0, len(free), self._page):
                 self._scrub(free[start : start + self._page], report)
             held = set(self._db.pending.left(held.difference(free)))
+            if not held or time.monotonic() > patience or self._stop.wait(min(1.0, lease / 10)):
+                break
         report.held = len(held)
 
 
@@ -222,6 +240,7 @@ class Daemon:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._scrubber: Scrubber | None = None
+        self._pause = 0.0
         self.passes = 0
 
     def wake(self) -> None:
@@ -242,13 +261,15 @@ class Daemon:
             self._scrubber = self._make()
             if self._stop.is_set():
                 return
-            self._pass(self._scrubber)
+            done = self._pass(self._scrubber)
             self.passes += 1
+            self._pause = 0.0 if done else min(_LONGEST_PAUSE, max(1.0, 2 * self._pause))
             if not self._stop.is_set():
-                self._wake.wait(self._wakeup())
+                self._wake.wait(max(self._wakeup(), self._pause))
 
     @staticmethod
-    def _pass(scrubber: Scrubber) -> None:
+    def _pass(scrubber: Scrubber) -> bool:
+        """Run a pass and tell whether it came to its end."""
         try:
             report = scrubber.run_pass()
         except errors.DatabaseError as failure:
@@ -258,3 +279,5 @@ class Daemon:
         else:
             level = logging.INFO if report.locations or report.images or report.failed else logging.DEBUG
             LOG.log(level, "Scrubbed %s", report)
+            return True
+        return False

@@ -33,6 +33,7 @@ class Services:
 
         :raises ConfigurationError: naming the option that is wrong (D2)
         """
+        opts.register(conf)
         opts.check(conf)
         return cls(
             conf=conf,

@@ -6,12 +6,13 @@ keeps both promises for its subclasses: results are checked, foreign exceptions 
 a redacted message, and ``revert`` never raises (F6).
 """
 
+import contextlib
 import functools
 import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ class CancelToken:
         self.lease: Lease | None = None
         self._event = threading.Event()
         self._reason: errors.GlanceFlowsError | None = None
+        self._stops: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def set(self, reason: errors.GlanceFlowsError) -> None:
@@ -41,7 +43,27 @@ class CancelToken:
         with self._lock:
             if self._reason is None:
                 self._reason = reason
+            stops = list(self._stops)
         self._event.set()
+        for stop in stops:
+            stop()
+
+    @contextlib.contextmanager
+    def calling(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Call ``stop`` when the run is to stop while the block lasts, to wake up who waits for something else.
+
+        :param stop: called from the thread that stops the run, perhaps more than once; must not wait or fail
+        """
+        with self._lock:
+            self._stops.append(stop)
+            late = self._reason is not None
+        if late:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
 
     @property
     def reason(self) -> errors.GlanceFlowsError | None:

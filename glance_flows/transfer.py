@@ -40,17 +40,20 @@ def stage_image(
     if image.status != states.QUEUED:
         raise errors.Conflict(f"image {image_id} is {image.status}; staging needs it to be {states.QUEUED}.")
     facts = {"disk_format": image.disk_format, "container_format": image.container_format}
-    staged = services.staging.take(
+    staging = services.staging
+    contents, received = staging.receive(
         image_id,
         _counted(chunks, progress),
         algorithm=services.conf.hashing_algorithm,
         disk_format=inspected_format(facts),
     )
-    moved = services.db.images.stage(image_id, staged.contents.size, services.conf.worker_self_reference_url)
-    if not moved:
-        services.staging.remove(image_id)
-        raise errors.Conflict(f"image {image_id} is no longer {states.QUEUED}; nothing was staged.")
-    return staged
+    host = services.conf.worker_self_reference_url
+    try:
+        if not services.db.images.stage(image_id, contents.size, host, lambda: staging.place(image_id, received)):
+            raise errors.Conflict(f"image {image_id} is no longer {states.QUEUED}; nothing was staged.")
+    finally:
+        received.unlink(missing_ok=True)
+    return Staged(str(staging.path(image_id)), contents, ours=True)
 
 
 def save_image(

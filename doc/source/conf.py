@@ -24,5 +24,6 @@ html_title = f"glance-flows {release}"
 # The options and commands in these pages are generated, here and in the HTML alike.
 man_pages = [
     ("reference/commands", "glance-flows", "work on Glance images as flows", author, 1),
+    ("reference/glance-scrubber", "glance-scrubber", "remove the data of deleted images", author, 1),
     ("reference/configuration", "glance-flows.conf", "options of glance-flows", author, 5),
 ]

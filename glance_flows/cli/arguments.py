@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Callable
 
 #: What Glance takes unless its operator says otherwise.
-DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
-CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
 VISIBILITIES = ("private", "public", "shared", "community")
 
 #: What a column of names holds.

@@ -28,9 +28,8 @@ class Create(base.ShowOne):
         parser = super().get_parser(prog_name)
         parser.add_argument("--id", type=arguments.image_id, help="id of the image, a UUID; by default a new one")
         parser.add_argument("--name", required=True, type=arguments.name, help="name of the image")
-        parser.add_argument("--disk-format", required=True, choices=arguments.DISK_FORMATS, help="what its data is")
-        containers = arguments.CONTAINER_FORMATS
-        parser.add_argument("--container-format", required=True, choices=containers, help="what it is packed in")
+        parser.add_argument("--disk-format", required=True, metavar="F", help="what its data is: raw, qcow2 …")
+        parser.add_argument("--container-format", required=True, metavar="C", help="what it is packed in: bare …")
         parser.add_argument("--owner", type=arguments.name, help="project that owns it")
         parser.add_argument("--visibility", choices=arguments.VISIBILITIES, default="shared", help="who sees it")
         arguments.add_pairs(parser, "--property", "a property")
@@ -49,6 +48,12 @@ class Create(base.ShowOne):
         for name in properties:
             if name in _SHOWN or name in values:
                 raise errors.BadRequest(f"--property {name}: an image has an attribute of that name already.")
+        formats = self.context.conf_with_database().image_format
+        for name in ("disk_format", "container_format"):
+            known = formats[f"{name}s"]
+            if values[name] not in known:
+                option = "--" + name.replace("_", "-")
+                raise errors.BadRequest(f"{option} {values[name]}: [image_format] allows {', '.join(known)}.")
         with self.context.database() as database:
             database.images.create(values, properties, tuple(dict.fromkeys(parsed_args.tag)))
             return columns.record(describe(database, values["id"]))

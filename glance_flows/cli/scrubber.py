@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -70,15 +71,19 @@ def parse(arguments: Sequence[str]) -> cfg.ConfigOpts:
     opts.register(conf)
     conf.register_cli_opts(list_opts()[0][1])
     log.register_options(conf)
-    conf.set_default("use_stderr", True)
     files = [path for name in ("glance-api", NAME) for path in cfg.find_config_files(project="glance", prog=name)]
     try:
         version = metadata.version("glance-flows")
         conf(arguments, "glance", NAME, version, default_config_files=list(dict.fromkeys(files)))
         opts.check(conf)
+        # As Glance's own does, but where a file takes the log cron has nothing to send.
+        conf.set_default("use_stderr", not (conf.log_file or conf.log_dir))
         log.setup(conf, "glance")
     except (cfg.Error, log.LogConfigError) as failure:
         raise errors.ConfigurationError(f"cannot read the configuration: {failure}") from failure
+    if not conf.debug:
+        # It announces each error that it hands on, with its traceback, and those are told already.
+        logging.getLogger("oslo_db.sqlalchemy.exc_filters").setLevel(logging.CRITICAL)
     return conf
 
 

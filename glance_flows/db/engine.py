@@ -1,6 +1,7 @@
 """Connections: oslo.db's engines, with the SQLite settings that let many threads and processes write."""
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -123,7 +124,7 @@ class Engine:
 
 
 def _with_every_character(connection: str) -> str:
-    """Let MySQL take every character in a name where the operator's URL does not say otherwise.
+    """Let MySQL take every character in a name, and PostgreSQL the driver there is, where the URL leaves it open.
 
     oslo.db asks for ``utf8``, in which MySQL refuses what lies beyond three bytes; tables made with that character set
     are read and written as before.
@@ -134,6 +135,9 @@ def _with_every_character(connection: str) -> str:
         url = sa.make_url(connection)
     except sa.exc.ArgumentError as failure:
         raise errors.ConfigurationError("[database] connection is not the URL of a database.") from failure
+    if url.drivername == "postgresql" and importlib.util.find_spec("psycopg") is None:
+        # Which driver a bare name means differs between SQLAlchemy's releases; the one that is there will do.
+        url = url.set(drivername="postgresql+psycopg2")
     if url.get_backend_name() == "mysql" and "charset" not in url.query:
         url = url.update_query_dict({"charset": "utf8mb4"})
     return url.render_as_string(hide_password=False)

@@ -1,6 +1,6 @@
 """Rows of images: read whole, written one column and one state at a time (P4, P5)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -94,14 +94,20 @@ class Images:
         """
         return self._engine.write(lambda connection: move(connection, image_id, from_status, to, **columns))
 
-    def stage(self, image_id: str, size: int, host: str | None) -> bool:
-        """Note that a queued image's data is staged; tell whether it was queued.
+    def stage(self, image_id: str, size: int, host: str | None, place: Callable[[], None] = lambda: None) -> bool:
+        """Note that a queued image's data is staged; tell whether it was queued, and nobody at work on it.
 
         :param size: of the data, in bytes
         :param host: the URL of this host, for a glance-api that is to send its requests here
+        :param place: puts the data where it belongs, while the image's row is locked, so that one of several wins
         """
 
         def change(connection: sa.Connection) -> bool:
+            if claims.alive(connection, image_id) != states.QUEUED:
+                return False
+            if properties.value(connection, image_id, states.LOCK) is not None:
+                return False
+            place()
             moved = move(connection, image_id, states.QUEUED, states.UPLOADING, size=size)
             if moved and host:
                 properties.put(connection, image_id, states.STAGE_HOST, host)
@@ -126,10 +132,8 @@ class Images:
 
         self._engine.write(change)
 
-    def end_import(
-        self, run_id: str, image_id: str, status: str | None, columns: Mapping[str, Any], failed: list[str]
-    ) -> None:
-        """Put the image back after a failed import: its status and data columns, and which stores failed (C12, P6).
+    def end_import(self, run_id: str, image_id: str, status: str | None, columns: Mapping[str, Any]) -> None:
+        """Put the image back after a failed import: its status and data columns (C12, P6).
 
         :param status: the status before the import; None for an image that was active all along
         """
@@ -139,11 +143,7 @@ class Images:
             if status is not None:
                 for current in (states.IMPORTING, states.ACTIVE):
                     move(connection, image_id, current, status, **columns)
-            known = properties.value(connection, image_id, states.FAILED_IMPORT) or ""
-            names = [name for name in known.split(",") if name]
-            names += [store for store in failed if store not in names]
             properties.put(connection, image_id, states.IMPORTING_TO, "")
-            properties.put(connection, image_id, states.FAILED_IMPORT, ",".join(names))
 
         self._engine.write(change)
 

@@ -75,6 +75,15 @@ class Locations:
 
         return self._engine.write(change)
 
+    def lost(self, location_ids: list[int]) -> list[Location]:
+        """Return those of a run's locations that somebody else has marked as deleted meanwhile."""
+        query = sa.select(_table).where(_table.c.id.in_(location_ids), _table.c.status == states.DELETED)
+
+        def read(connection: sa.Connection) -> list[Location]:
+            return [self._location(row) for row in connection.execute(query).mappings()]
+
+        return self._engine.read(read)
+
     def publish(self, run_id: str, image_id: str, location_ids: list[int], first_data: Contents | None) -> None:
         """Make sure that the run's locations stand, and make an image with its first data active.
 

@@ -25,7 +25,7 @@ def sync(engine: Engine) -> str:
     if belongs_to_glance(connectable):
         raise errors.ConfigurationError(THEIRS)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["engine"] = connectable
     with translated():
         command.upgrade(config, "head")

@@ -158,9 +158,15 @@ class Pending:
 
         return self._engine.write(change)
 
-    def held(self, wanted: Selection, limit: int) -> list[str]:
-        """Return the ids of up to ``limit`` pending images that somebody is at work on."""
-        query = self._select(wanted, "").where(self._held()).limit(limit)
+    def held(self, wanted: Selection, limit: int, after: str = "", until: str | None = None) -> list[str]:
+        """Return the ids of up to ``limit`` pending images that somebody is at work on.
+
+        :param after: only ids beyond this one
+        :param until: and not beyond this one
+        """
+        query = self._select(wanted, after).where(self._held()).limit(limit)
+        if until is not None:
+            query = query.where(_images.c.id <= until)
         return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
 
     def free(self, image_ids: Iterable[str]) -> list[str]:

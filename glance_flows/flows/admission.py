@@ -154,7 +154,10 @@ def _stores(asked: Asked, image: Image, method: ImportMethod, services: Services
     for name in wanted:
         if name.startswith(states.RESERVED_PREFIX):
             raise errors.BadRequest(f"stores: {name} is reserved.")
-        if services.stores.get(name).read_only:
+        store = services.stores.get(name)
+        if store.trouble is not None:
+            raise errors.StoreUnavailable(f"the store {name} takes no images for now: {store.trouble}.")
+        if store.read_only:
             raise errors.BadRequest(f"stores: {name} is read-only.")
         if name in held:
             raise errors.BadRequest(f"stores: {name} already has image {image.id}.")

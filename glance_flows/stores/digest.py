@@ -4,11 +4,13 @@ import hashlib
 import queue
 import threading
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glance_flows import errors
 from glance_flows.images import Contents
-from glance_flows.stores.inspect import Inspection
+
+if TYPE_CHECKING:
+    from glance_flows.stores.inspect import Inspection
 
 #: Up to this size threads cost more than they save.
 _SMALL = 1024 * 1024
@@ -54,7 +56,7 @@ class Digester:
     :raises BadRequest: there is no such algorithm
     """
 
-    def __init__(self, algorithm: str, inspection: Inspection | None = None) -> None:
+    def __init__(self, algorithm: str, inspection: "Inspection | None" = None) -> None:
         self._algorithm = algorithm
         self._inspection = inspection
         self._size = 0

@@ -12,7 +12,6 @@ from glance_flows import errors, opts, states
 from glance_flows.images import Location
 from glance_flows.stores.bounded import Patience
 from glance_flows.stores.files import FileDriver
-from glance_flows.stores.objects import S3Driver
 from glance_flows.stores.store import DriverStore
 
 LOG = logging.getLogger(__name__)
@@ -88,6 +87,7 @@ class Stores:
 def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
     if name in states.RESERVED_STORES or name.startswith(states.RESERVED_PREFIX):
         raise errors.ConfigurationError(f"enabled_backends: the name {name} is reserved.")
+    trouble = None
     try:
         instance: Any = _driver_class(kind)(conf, name)
         instance.configure(re_raise_bsc=True)
@@ -95,17 +95,35 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
         raise errors.ConfigurationError(
             f"enabled_backends: the store {name} has the unknown type {kind!r}."
         ) from failure
-    except (glance_store.BadStoreConfiguration, cfg.ConfigFileValueError, OSError) as failure:
-        raise errors.ConfigurationError(f"[{name}]: the store cannot be used: {failure}") from failure
+    except cfg.ConfigFileValueError as failure:
+        raise errors.ConfigurationError(f"[{name}]: {failure}") from failure
+    except (glance_store.BadStoreConfiguration, OSError) as failure:
+        # One store that is out of order, for a disk that is not mounted, say, must not keep the others from work.
+        trouble = str(getattr(failure, "msg", None) or failure).strip().rstrip(".")
+        LOG.error("The store %s takes no images for now: %s", name, trouble)
+    if isinstance(instance, FileDriver) and trouble is None:
+        _check_paths(name, instance)
     own = conf.glance_flows
     if isinstance(instance, FileDriver):
         instance.sync = own.sync_stores
-    return DriverStore(name, kind, instance, Patience(own.store_timeout, own.cancel_grace), own.chunk_size)
+    patience = Patience(own.store_timeout, own.cancel_grace)
+    return DriverStore(name, kind, instance, patience, own.chunk_size, trouble)
+
+
+def _check_paths(name: str, instance: FileDriver) -> None:
+    """Refuse folders whose paths a URL of a location cannot hold: the data would be stored and never found again."""
+    for path in instance.candidates(""):
+        wrong = next((character for character in path if character in "?#"), None)
+        if wrong is not None:
+            raise errors.ConfigurationError(f"[{name}]: the path {path} holds a {wrong!r}, which a location cannot.")
 
 
 def _driver_class(kind: str) -> Any:
     if kind in _FILE_TYPES:
         return FileDriver
     if kind == "s3":
+        # It brings its client, ten megabytes that a host without such a store does not need.
+        from glance_flows.stores.objects import S3Driver
+
         return S3Driver
     return driver.DriverManager(_NAMESPACE, kind, invoke_on_load=False).driver

@@ -1,8 +1,11 @@
 """The staging area: one file an image, in the directory that Glance uses for the same purpose."""
 
+import glob
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
@@ -11,7 +14,9 @@ from glance_flows.images import Contents, Staged
 from glance_flows.ports import Cancel, Listed, Progress
 from glance_flows.stores.digest import Digester
 from glance_flows.stores.files import listed
-from glance_flows.stores.inspect import Inspection
+
+if TYPE_CHECKING:
+    from glance_flows.stores.inspect import Inspection
 
 PART = "staging"
 #: Ends the name of a file that is still being written; a glance-api takes it for a file of the same image.
@@ -45,31 +50,49 @@ class StagingArea:
     ) -> Staged:
         """Write ``chunks`` to the image's file, digesting them and, for a ``disk_format``, inspecting them on the way.
 
-        The file appears under its name only when it is whole; on any error nothing of it stays.
+        The file appears under its name only when it is whole; on any error nothing of it stays. For whoever holds the
+        image: others use :meth:`receive`.
 
         :param limit: most bytes to accept; by default ``image_size_cap``
         :raises TooLarge: there were more
         :raises UnsafeImage: see :meth:`accept`
         """
         partial = self.path(image_id).with_suffix(_PARTIAL)
+        contents = self._write(partial, chunks, algorithm, disk_format, limit)
+        partial.replace(self.path(image_id))
+        return Staged(str(self.path(image_id)), contents, ours=True)
+
+    def receive(
+        self, image_id: str, chunks: Iterable[bytes], *, algorithm: str, disk_format: str | None
+    ) -> tuple[Contents, Path]:
+        """Write ``chunks`` to a file that nobody else knows, for :meth:`place`; the rest as :meth:`take`."""
+        partial = self.path(image_id).with_suffix(f".{uuid.uuid4().hex}{_PARTIAL}")
+        return self._write(partial, chunks, algorithm, disk_format, None), partial
+
+    def place(self, image_id: str, received: Path) -> None:
+        """Make a received file the image's; doing it twice does no harm."""
+        if received.exists():
+            received.replace(self.path(image_id))
+
+    def _write(
+        self, path: Path, chunks: Iterable[bytes], algorithm: str, disk_format: str | None, limit: int | None
+    ) -> Contents:
         self._make_directory()
         try:
             with (
-                open(partial, "wb", buffering=0) as file,
+                open(path, "wb", buffering=0) as file,
                 Digester(algorithm, self._inspection(disk_format)) as digester,
             ):
                 for chunk in self._capped(chunks, limit or self._cap):
                     _write_all(file.fileno(), chunk)
                     digester.update(chunk)
-                contents = self.accept(digester.contents())
-            partial.replace(self.path(image_id))
+                return self.accept(digester.contents())
         except OSError as failure:
-            partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise errors.StoreError(f"cannot write to the staging area: {failure.strerror}.") from failure
         except BaseException:
-            partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
-        return Staged(str(self.path(image_id)), contents, ours=True)
 
     def look(
         self, image_id: str, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
@@ -115,7 +138,8 @@ class StagingArea:
 
     def remove(self, image_id: str) -> bool:
         """Remove the image's file; tell whether there was one."""
-        self.path(image_id).with_suffix(_PARTIAL).unlink(missing_ok=True)
+        for partial in self.directory.glob(f"{glob.escape(image_id)}.*{_PARTIAL[1:]}"):
+            partial.unlink(missing_ok=True)
         try:
             self.path(image_id).unlink()
         except FileNotFoundError:
@@ -128,7 +152,10 @@ class StagingArea:
         except OSError as failure:
             raise errors.StoreError(f"cannot make the staging area: {failure.strerror}.") from failure
 
-    def _inspection(self, disk_format: str | None) -> Inspection | None:
+    def _inspection(self, disk_format: str | None) -> "Inspection | None":
+        # It brings a library of ciphers, six megabytes that a scrubber does not need.
+        from glance_flows.stores.inspect import Inspection
+
         return Inspection(disk_format, strict=self._strict) if disk_format else None
 
     @staticmethod

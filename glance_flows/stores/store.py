@@ -28,9 +28,13 @@ class DriverStore:
     :param driver: configured instance of the driver
     :param patience: how long calls may stand still
     :param chunk: bytes read at a time
+    :param trouble: why the store takes no images for now; what it has can perhaps be read
     """
 
-    def __init__(self, name: str, kind: str, driver: Any, patience: Patience, chunk: int) -> None:
+    def __init__(
+        self, name: str, kind: str, driver: Any, patience: Patience, chunk: int, trouble: str | None = None
+    ) -> None:
+        self.trouble = trouble
         self.name = name
         self.kind = kind
         self._driver = driver
@@ -45,7 +49,7 @@ class DriverStore:
     @property
     def read_only(self) -> bool:
         """Whether the store takes no images."""
-        return not self._driver.is_capable(capabilities.BitMasks.WRITE_ACCESS)
+        return self.trouble is None and not self._driver.is_capable(capabilities.BitMasks.WRITE_ACCESS)
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -64,6 +68,8 @@ class DriverStore:
         :raises StoreFull, StoreTimeout, StoreError: it did not take them; what it had written is removed
         :raises Cancelled: the run is to stop
         """
+        if self.trouble is not None:
+            raise errors.StoreUnavailable(f"the store {self.name} takes no images for now: {self.trouble}.")
         contents = staged.contents
         with StagedReader(staged, reading, self._chunk) as reader:
             call = BoundedCall(
@@ -84,14 +90,24 @@ class DriverStore:
         :raises StoreDataMissing: the store does not have it
         :raises StoreError: it cannot be read
         """
-        with self._told(f"cannot read from the store {self.name}"):
+        attempt = f"cannot read from the store {self.name}"
+        with self._told(attempt):
             chunks, size = self._driver.get(self._location(url))
-            try:
-                yield iter(chunks), int(size) if size else None
-            finally:
-                close = getattr(chunks, "close", None)
-                if close is not None:
-                    close()
+        try:
+            yield self._each(iter(chunks), attempt), int(size) if size else None
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+    def _each(self, chunks: Iterator[bytes], attempt: str) -> Iterator[bytes]:
+        """Yield the chunks; only what the store does wrong is told as its failure, not what becomes of the bytes."""
+        while True:
+            with self._told(attempt):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def local_path(self, url: str) -> str | None:
         """Return the path of the file that holds an object, where the store keeps files on this host."""
@@ -139,6 +155,8 @@ class DriverStore:
 
     def url_of(self, image_id: str) -> str | None:
         """Return where the store has, or would put, an image; None if that cannot be known beforehand."""
+        if self.trouble is not None:
+            return None
         if isinstance(self._driver, FileDriver):
             paths = self._driver.candidates(image_id)
             there = [path for path in paths if os.path.exists(path)]
@@ -167,6 +185,9 @@ class DriverStore:
             raise errors.StoreFull(f"{attempt}: it is full.") from failure
         except (glance_store.InUseByStore, glance_store.HasSnapshot) as failure:
             raise errors.StoreInUse(f"{attempt}: the data is in use.") from failure
+        except OSError as failure:
+            where = f": {failure.filename}" if failure.filename else ""
+            raise errors.StoreError(f"{attempt}: {failure.strerror or failure}{where}.") from failure
         except Exception as failure:
             text = getattr(failure, "msg", None) or str(failure) or type(failure).__name__
             raise errors.StoreError(f"{attempt}: {str(text).strip()}") from failure

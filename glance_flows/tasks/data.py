@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,16 @@ PART = "staging"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A stream of image data: its chunks, and its size in bytes where that is known."""
+    """A stream of image data.
+
+    :param chunks: the data
+    :param size: how many bytes they are, where that is known
+    :param stop: makes a read that waits for data end, called from another thread when the run is to stop
+    """
 
     chunks: Iterable[bytes]
     size: int | None = None
+    stop: Callable[[], None] = lambda: None
 
 
 class Stage(Task):
@@ -59,7 +65,7 @@ class Stage(Task):
         asked = ImportRequest.from_json(request)
         with self.source(asked, conf) as source:
             progress.begin(PART, source.size)
-            chunks = _watched(source.chunks, cancel, progress)
+            chunks = _watched(source, cancel, progress)
             staged = staging.take(image_id, chunks, algorithm=asked.algorithm, disk_format=inspected_format(before))
         if source.size is not None and staged.contents.size != source.size:
             staging.remove(image_id)
@@ -173,7 +179,7 @@ class _Reading:
     def _fetched(self, image_id: str, place: Location, store: Store) -> Staged:
         with store.open(place.url) as (chunks, size):
             self.progress.begin(PART, size)
-            watched = _watched(chunks, self.cancel, self.progress)
+            watched = _watched(Source(chunks, size), self.cancel, self.progress)
             staged: Staged = self.staging.take(image_id, watched, algorithm=self.algorithm, disk_format=None)
         self.progress.finish(PART, "done")
         return Staged(staged.path, staged.contents, ours=True, source=store.name)
@@ -210,8 +216,14 @@ def opened(chunks: Iterable[bytes], size: int | None = None) -> Iterator[Source]
     yield Source(chunks, size)
 
 
-def _watched(chunks: Iterable[bytes], cancel: Cancel, progress: Progress) -> Iterator[bytes]:
-    for chunk in chunks:
-        cancel.check()
-        progress.advance(PART, len(chunk))
-        yield chunk
+def _watched(source: Source, cancel: Cancel, progress: Progress) -> Iterator[bytes]:
+    with cancel.calling(source.stop):
+        try:
+            for chunk in source.chunks:
+                cancel.check()
+                progress.advance(PART, len(chunk))
+                yield chunk
+        except errors.SourceFailed:
+            # A source that was stopped fails; why it was stopped is what happened.
+            cancel.check()
+            raise

@@ -25,16 +25,12 @@ def _told(item: failure.Failure) -> BaseException:
     return kind(item.exception_str) if kind is not None else errors.TaskFailed(item.exception_str)
 
 
-def failed_stores(failures: Mapping[str, failure.Failure]) -> list[str]:
-    """Return the stores whose upload failed by itself, not because another one did."""
-    return [
-        name.partition(":")[2]
-        for name, item in failures.items()
-        if name.startswith("upload:") and not item.check(errors.Cancelled, errors.Gone, errors.LockLost)
-    ]
+def describe(failures: Mapping[str, Any], reason: BaseException | None) -> str:
+    """Return one sentence for people: the message of the first cause.
 
-
-def describe(failures: Mapping[str, Any]) -> str:
-    """Return one sentence for people: the message of the first cause."""
+    :param reason: why the run was told to stop, which is the cause where its tasks only stopped
+    """
     cause = first_cause(failures)
+    if cause is None or isinstance(cause, errors.Cancelled):
+        cause = reason or cause
     return str(cause) if cause is not None else "the run was undone"

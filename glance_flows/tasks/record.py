@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from glance_flows import errors, states
-from glance_flows.images import Staged
+from glance_flows.images import Location, Staged
 from glance_flows.request import ImportRequest
-from glance_flows.task import Leftovers, Task
-from glance_flows.tasks.reasons import describe, failed_stores
+from glance_flows.task import CancelToken, Leftovers, Task
+from glance_flows.tasks.reasons import describe
 
 LOG = logging.getLogger(__name__)
 _DATA_COLUMNS = ("size", "checksum", "os_hash_algo", "os_hash_value", "virtual_size")
@@ -64,9 +64,17 @@ class Lock(Task):
         """
         return str(db.claims.take(_claim(db, run_id, request)))
 
-    def revert(self, db: Any, run_id: str, request: dict[str, Any], flow_failures: Any, leftovers: Leftovers) -> None:
+    def revert(
+        self,
+        db: Any,
+        cancel: CancelToken,
+        run_id: str,
+        request: dict[str, Any],
+        flow_failures: Any,
+        leftovers: Leftovers,
+    ) -> None:
         """Drop the lock and fail the task, telling why and what could not be undone."""
-        message = describe(flow_failures)
+        message = describe(flow_failures, cancel.reason)
         if leftovers.items:
             message += " Left behind: " + "; ".join(leftovers.items)
         db.claims.release(_claim(db, run_id, request), states.TASK_FAILURE, message)
@@ -81,15 +89,13 @@ class Begin(Task):
         db.images.begin_import(run_id, image_id, list(asked.stores), importing=asked.first_data)
         return True
 
-    def revert(
-        self, db: Any, run_id: str, image_id: str, request: dict[str, Any], before: dict[str, Any], flow_failures: Any
-    ) -> None:
-        """Restore status and data columns; name the stores that failed (C12, C20)."""
+    def revert(self, db: Any, run_id: str, image_id: str, request: dict[str, Any], before: dict[str, Any]) -> None:
+        """Restore status and data columns; the stores that failed stay named (C12, C20)."""
         asked = ImportRequest.from_json(request)
         columns = {name: before[name] for name in _DATA_COLUMNS} if asked.first_data else {}
         status = asked.status if asked.first_data else None
         try:
-            db.images.end_import(run_id, image_id, status, columns, failed_stores(flow_failures))
+            db.images.end_import(run_id, image_id, status, columns)
         except (errors.Gone, errors.LockLost) as reason:
             LOG.info("Nothing of image %s is ours to put back: %s", image_id, reason)
 
@@ -100,17 +106,30 @@ class Publish(Task):
     def execute(
         self,
         db: Any,
+        stores: Any,
         run_id: str,
         image_id: str,
         request: dict[str, Any],
         staged: dict[str, Any],
         tally: dict[str, Any],
     ) -> bool:
-        """Publish the image."""
+        """Publish the image; a copy that somebody removed from its store meanwhile stays removed."""
         asked = ImportRequest.from_json(request)
         contents = Staged.from_json(staged).contents if asked.first_data else None
-        db.locations.publish(run_id, image_id, tally["locations"], contents)
+        recorded = tally["locations"]
+        removed = {place.id for place in db.locations.lost(recorded) if _data_is_gone(stores, place)}
+        db.locations.publish(run_id, image_id, [number for number in recorded if number not in removed], contents)
         return True
+
+
+def _data_is_gone(stores: Any, place: Location) -> bool:
+    try:
+        stores.holding(place).size(place.url)
+    except errors.StoreDataMissing:
+        return True
+    except errors.GlanceFlowsError as failure:
+        LOG.warning("Location %s is taken to have its data: %s", place.id, failure)
+    return False
 
 
 class Unstage(Task):

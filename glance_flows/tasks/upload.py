@@ -56,11 +56,13 @@ class Upload(Task):
             raise
         except errors.GlanceFlowsError as failure:
             progress.finish(name, "failed")
-            if asked.all_stores_must_succeed or isinstance(failure, _FATAL):
+            fatal = asked.all_stores_must_succeed or isinstance(failure, _FATAL)
+            if fatal:
                 cancel.set(failure)
+            if not isinstance(failure, _FATAL):
+                work.blame_store(failure)
+            if fatal:
                 raise
-            LOG.warning("Image %s could not be stored in %s: %s", asked.image_id, name, failure)
-            db.locations.fail(run_id, asked.image_id, name)
             return {"store": name, "status": "failed", "error": str(failure)}
 
     def revert(
@@ -136,6 +138,19 @@ class _Work:
         return int(
             self.db.locations.record(self.run_id, self.asked.image_id, stored.url, stored.metadata, activate=activate)
         )
+
+    def blame_store(self, reason: errors.GlanceFlowsError) -> None:
+        """Note in the image that the store failed (C12, C13); what failed is not hidden by a note that cannot be made.
+
+        It is done here since what is undone later hears only of the failures that came before the first was noticed.
+        """
+        # Where one failure fails the whole, it is told at the end; where the others go on, it is told here.
+        level = logging.INFO if self.asked.all_stores_must_succeed else logging.WARNING
+        LOG.log(level, "Image %s could not be stored in %s: %s", self.asked.image_id, self.store.name, reason)
+        try:
+            self.db.locations.fail(self.run_id, self.asked.image_id, self.store.name)
+        except errors.GlanceFlowsError as failure:
+            LOG.warning("The image cannot be told that the store failed: %s", failure)
 
     def announcement(self) -> dict[str, Any]:
         """Return the payload of the notification that the store has the image (C18)."""

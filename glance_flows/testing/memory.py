@@ -28,6 +28,7 @@ class MemoryStore:
         self.kind = "memory"
         self.weight = weight
         self.read_only = False
+        self.trouble: str | None = None
         self.schemes = (f"memory-{name}",)
         self.objects: dict[str, bytes] = {}
         self.fail_add: errors.GlanceFlowsError | None = None

@@ -1,6 +1,7 @@
 """web-download: the data is fetched over http or https, by the operator's filters (C23)."""
 
 import contextlib
+import logging
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import urllib3
 from glance_flows import ImportMethod, ImportRequest, Task, errors, states
 from glance_flows.tasks import Source, Stage
 
+LOG = logging.getLogger(__name__)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = 5
 
@@ -49,9 +51,8 @@ class Download(Stage):
             try:
                 length = response.headers.get("Content-Length")
                 size = int(length) if length is not None and length.isdigit() else None
-                yield Source(_chunks(response, conf.glance_flows.chunk_size), size)
+                yield Source(_chunks(response, conf.glance_flows.chunk_size), size, lambda: _stop(response))
             finally:
-                response.release_conn()
                 response.close()
 
 
@@ -108,8 +109,19 @@ def _chunks(response: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
         raise errors.SourceFailed(f"the download stopped in the middle: {_reason(failure)}") from failure
 
 
+def _stop(response: urllib3.BaseHTTPResponse) -> None:
+    """End a read that waits for a server; one that is over has nothing to end."""
+    try:
+        response.shutdown()
+    except (ValueError, OSError) as failure:
+        LOG.debug("The download is over already: %s", failure)
+
+
 def _reason(failure: Exception) -> str:
-    text = str(getattr(failure, "reason", None) or failure)
+    broken = next((part for part in failure.args if isinstance(part, urllib3.exceptions.IncompleteRead)), None)
+    if broken is not None:
+        return f"the connection ended {broken.expected} bytes too early."
+    text = str(getattr(failure, "reason", None) or next(iter(failure.args), failure))
     return text.rsplit(": ", 1)[-1].rstrip(".") + "."
 
 

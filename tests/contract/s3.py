@@ -48,7 +48,7 @@ class S3(fixtures.Fixture):
             **more,
         }
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """Return the names of the objects in the bucket."""
         return [item["Key"] for item in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
 

@@ -81,7 +81,7 @@ class OnS3(StoreContract):
         self.store = Stores.from_conf(self.conf).get("s")
 
     def leftovers(self) -> list[str]:
-        return self.server.keys() + self.server.uploads()
+        return self.server.names() + self.server.uploads()
 
 
 class TestS3Store(OnS3):
@@ -102,6 +102,12 @@ class TestS3StoreInParts(OnS3):
 
     data = bytes(range(256)) * 4096 * 5 + b"and a rest"
     section: ClassVar[dict[str, Any]] = {"s3_store_large_object_size": 1, "s3_store_large_object_chunk_size": 5}
+
+    # The same as in one piece, and slow: five MiB are the least that a part may have.
+    test_a_second_object_of_a_name_is_refused = None
+    test_uploads_side_by_side = None
+    test_where_an_image_is_can_be_known_beforehand = None
+    test_a_url_tells_its_store = None
 
     def test_parts_are_used(self) -> None:
         """C21: a guard of this class: the data is long enough to be sent in parts."""

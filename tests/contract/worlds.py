@@ -184,6 +184,13 @@ class FlowCase(FlowTestCase, base.TestCase):
             self.insert("task_info", task_id=run_id, input={"glance_flows": {}} if ours else {}, message="")
         return run_id
 
+    def age_lock(self, image_id: str, seconds: float) -> None:
+        """Make the last sign of life of whoever holds an image so many seconds old."""
+        then = timeutils.utcnow() - timedelta(seconds=seconds)
+        times = {"created_at": then, "updated_at": then}
+        self.change("tasks", {"id": self.prop(image_id, states.LOCK)}, **times)
+        self.change("image_properties", {"image_id": image_id, "name": states.LOCK}, **times)
+
     def assertUntouched(self, image_id: str, before: dict[str, Any]) -> None:
         """The world is as it was, and nothing of the run is left (C9, C12, P6)."""
         self.assertEqual(before, self.world.picture())

@@ -48,7 +48,6 @@ class RecordTest(cli.CommandTestCase):
         formats = ("--disk-format", "raw", "--container-format", "bare")
         for wrong, word in (
             (("--name", "x" * 256, *formats), "255"),
-            (("--name", "x", "--disk-format", "floppy", "--container-format", "bare"), "floppy"),
             (("--name", "x", *formats, "--id", "../../etc"), "UUID"),
             (("--name", "x", *formats, "--property", "novalue"), "KEY=VALUE"),
             (("--name", "x", *formats, "--min-disk", "-1"), "--min-disk"),
@@ -57,7 +56,16 @@ class RecordTest(cli.CommandTestCase):
         for name in ("os_glance_import_task", "status"):
             told = self.refused("image", "create", "--name", "x", *formats, "--property", f"{name}=1")
             self.assertIn(name, told)
+        told = self.refused("image", "create", "--name", "x", "--disk-format", "floppy", "--container-format", "bare")
+        self.assertIn("--disk-format floppy", told)
         self.assertEqual([], self.json("image", "list"))
+
+    def test_the_operators_own_formats(self) -> None:
+        """The formats that an image may have are the operator's to say (D2)."""
+        self.config.write_text(self.config.read_text() + "\n[image_format]\ndisk_formats = raw,floppy\n")
+        self.run_command("image", "create", "--name", "x", "--disk-format", "floppy", "--container-format", "bare")
+        told = self.refused("image", "create", "--name", "x", "--disk-format", "qcow2", "--container-format", "bare")
+        self.assertIn("raw, floppy", told)
 
     def test_an_image_that_is_not_there(self) -> None:
         save = ("image", "save", "nope", "--file", "x")

@@ -60,6 +60,14 @@ class TestChangesOnSQLite(BesideGlanceTestCase):
         self.assertEqual(["active"] * 3, self.locations(image_id))
         self.assert_held_by({"s1", "s2", "s3"}, image_id, DATA)
 
+    def test_a_copy_that_a_user_removed_meanwhile_stays_removed(self) -> None:
+        image_id = self.active_image(DATA)
+        held = self.hold(copy_image(image_id, to=["s2", "s3"]), "s3")
+        self.assertEqual(204, self.glance.request("DELETE", f"stores/s2/{image_id}").status_code)
+        self.assertIsNone(held.let_go())
+        self.assert_held_by({"s1", "s3"}, image_id, DATA)
+        self.assertEqual(["active", "deleted", "active"], self.locations(image_id))
+
     def test_nothing_is_left_of_a_copy_that_failed_after_such_a_save(self) -> None:
         image_id = self.active_image(DATA, tags=["blue"], shape="round")
         with self.late_save(image_id, *CHANGES):

@@ -5,17 +5,22 @@ differently, and that what we built on the old behaviour is to be looked at agai
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
-from tests.interop.base import GlanceTestCase
+from tests.interop.base import SharedGlanceTestCase
 from tests.interop.glance_client import wait_for_import
+from tests.interop.glance_server import Override
 
 NOW = "2001-01-01 00:00:00"
 RENAME = [{"op": "replace", "path": "/name", "value": "renamed"}]
 
 
-class TestSaving(GlanceTestCase):
+class TestSaving(SharedGlanceTestCase):
     """Glance saves an image as a whole document, with every row that belongs to it."""
+
+    def configure(self) -> Mapping[str, Override]:
+        return {"delayed_delete": True, "metadata_encryption_key": "0123456789abcdef"}
 
     def _properties(self, image_id: str) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT * FROM image_properties WHERE image_id = :i", i=image_id)
@@ -27,7 +32,7 @@ class TestSaving(GlanceTestCase):
 
     def test_a_save_stamps_removed_properties_anew(self) -> None:
         """So ``deleted_at`` does not tell what a delete removed from what was removed before it."""
-        admin = self.start_glance(delayed_delete=True).admin
+        admin = self.server.admin
         image_id = admin.create_image(kept="1", removed="2")["id"]
         admin.upload(image_id, b"data")
         admin.patch(image_id, [{"op": "remove", "path": "/removed"}])
@@ -42,7 +47,7 @@ class TestSaving(GlanceTestCase):
 
     def test_a_save_encrypts_locations_anew(self) -> None:
         """So a location's value is no key to find its row by, nor fit for compare-and-set."""
-        admin = self.start_glance(metadata_encryption_key="0123456789abcdef").admin
+        admin = self.server.admin
         image_id = admin.create_image()["id"]
         admin.upload(image_id, b"data")
         before = self._location(image_id)
@@ -52,7 +57,7 @@ class TestSaving(GlanceTestCase):
         self.assertNotEqual(before["value"], after["value"])
 
 
-class TestImportLock(GlanceTestCase):
+class TestImportLock(SharedGlanceTestCase):
     """The lock is a property; what makes it hold is the task it names."""
 
     def _lock(self, image_id: str) -> str:
@@ -91,37 +96,34 @@ class TestImportLock(GlanceTestCase):
 
     def test_a_lock_without_a_task_is_taken_over_at_once(self) -> None:
         """So whoever takes the lock writes the task row first."""
-        self.start_glance()
         image_id = self._active_image()
         self._lock(image_id)
         self.assertEqual(202, self._copy(image_id))
         wait_for_import(self.server.admin, image_id)
 
     def test_a_lock_of_a_live_task_holds(self) -> None:
-        self.start_glance()
         image_id = self._active_image()
         self._task(self._lock(image_id), image_id)
         self.assertEqual(409, self._copy(image_id))
 
     def test_a_lock_of_a_silent_task_is_taken_over(self) -> None:
         """An hour without ``updated_at`` moving; the task is then failed by whoever takes over."""
-        self.start_glance()
         image_id = self._active_image()
         task_id = self._lock(image_id)
         self._task(task_id, image_id)
-        self.database.rows("UPDATE tasks SET updated_at = :now", now=NOW + ".000000")
+        self.database.rows("UPDATE tasks SET updated_at = :now WHERE id = :t", now=NOW + ".000000", t=task_id)
         self.assertEqual(202, self._copy(image_id))
         wait_for_import(self.server.admin, image_id)
         messages = self.database.rows("SELECT message FROM task_info WHERE task_id = :t", t=task_id)
         self.assertEqual("Expired lock preempted", messages[0]["message"])
 
 
-class TestFailedImport(GlanceTestCase):
+class TestFailedImport(SharedGlanceTestCase):
     """What an import of Glance's own leaves behind."""
 
     def test_a_failed_staged_import_is_stuck(self) -> None:
         """The image stays ``importing`` with its data staged, and no method accepts it again."""
-        server = self.start_glance()
+        server = self.server
         image_id = server.admin.create_image()["id"]
         server.admin.stage(image_id, b"data")
         (self.root / "stores" / "s1" / image_id).write_bytes(b"in the way")

@@ -70,21 +70,15 @@ class MainTest(base.TestCase):
 
     def test_sums_up(self) -> None:
         environments = {"py3": tox(True, "\nRan 7 tests in 1s\n\nOK\n"), "lint": tox(True, "", "")}
-        self.assertEqual(
-            (0, "9 passed, 0 failed"), self.run_main(environments, "quickstart=0", "tox=0")
-        )
+        self.assertEqual((0, "9 passed, 0 failed"), self.run_main(environments, "quickstart=0", "tox=0"))
 
     def test_failures(self) -> None:
         environments = {"py3": tox(False, UNITTEST), "lint": tox(False)}
-        self.assertEqual(
-            (1, "3 passed, 5 failed"), self.run_main(environments, "quickstart=1", "tox=1")
-        )
+        self.assertEqual((1, "3 passed, 5 failed"), self.run_main(environments, "quickstart=1", "tox=1"))
 
     def test_an_environment_that_broke_after_its_tests(self) -> None:
         environments = {"py3": tox(False, "\nRan 7 tests in 1s\n\nOK\n")}
-        self.assertEqual(
-            (1, "8 passed, 1 failed"), self.run_main(environments, "quickstart=0", "tox=1")
-        )
+        self.assertEqual((1, "8 passed, 1 failed"), self.run_main(environments, "quickstart=0", "tox=1"))
 
     def test_tox_did_not_run(self) -> None:
         self.assertEqual((1, "1 passed, 1 failed"), self.run_main(None, "quickstart=0", "tox=2"))

@@ -89,9 +89,7 @@ def unplaced(modules: list[Module], floors: dict[str, int]) -> list[str]:
     ]
 
 
-def climbing(
-    modules: list[Module], floors: dict[str, int], beside: dict[str, set[str]]
-) -> list[str]:
+def climbing(modules: list[Module], floors: dict[str, int], beside: dict[str, set[str]]) -> list[str]:
     """Imports of the same floor or a higher one, and core modules that import the facade."""
     names = {m.name for m in modules}
     wrong = []
@@ -110,8 +108,7 @@ def climbing(
                 continue
             elif floors.get(other, 99) >= floors[own]:
                 wrong.append(
-                    f"{where} ({own}, floor {floors[own]}) imports {other} "
-                    f"(floor {floors.get(other, 'unknown')})"
+                    f"{where} ({own}, floor {floors[own]}) imports {other} (floor {floors.get(other, 'unknown')})"
                 )
     return wrong
 
@@ -143,9 +140,7 @@ def trespassing(plugins: list[Module], library: list[Module], public: set[str]) 
 def cycles(modules: list[Module]) -> list[str]:
     """Import cycles between modules, wherever in a file the import stands."""
     names = {m.name for m in modules}
-    edges = {
-        m.name: sorted({target(i, names) for i in m.imports()} & names - {m.name}) for m in modules
-    }
+    edges = {m.name: sorted({target(i, names) for i in m.imports()} & names - {m.name}) for m in modules}
     found: list[str] = []
     done: set[str] = set()
 
@@ -249,9 +244,7 @@ class CheckersTest(base.TestCase):
     def test_tasks_do_not_import_services(self) -> None:
         self.assertEqual(
             ["glance_flows.tasks.data:1 (tasks, floor 2) imports db (floor 2)"],
-            self.climbs(
-                {"tasks/__init__.py": "", "tasks/data.py": "from glance_flows.db import x"}
-            ),
+            self.climbs({"tasks/__init__.py": "", "tasks/data.py": "from glance_flows.db import x"}),
         )
 
     def test_a_neighbour_only_where_agreed(self) -> None:
@@ -307,9 +300,7 @@ class CheckersTest(base.TestCase):
                 "d.py": "from glance_flows import a",
             }
         )
-        self.assertEqual(
-            ["glance_flows.a -> glance_flows.b -> glance_flows.c -> glance_flows.a"], cycles(found)
-        )
+        self.assertEqual(["glance_flows.a -> glance_flows.b -> glance_flows.c -> glance_flows.a"], cycles(found))
 
     def test_a_package_that_gathers_its_modules_is_no_cycle(self) -> None:
         found = self.modules(

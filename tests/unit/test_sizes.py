@@ -24,15 +24,10 @@ def oversized(path: pathlib.Path) -> Iterator[str]:
         if isinstance(node, Function):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES:
-                yield (
-                    f"{path.name}:{node.lineno}: {node.name} has {length} lines, "
-                    f"{FUNCTION_LINES} at most"
-                )
+                yield (f"{path.name}:{node.lineno}: {node.name} has {length} lines, {FUNCTION_LINES} at most")
         elif isinstance(node, ast.ClassDef):
             # A property and its setter share one name, as the overloads of a method do.
-            public = {
-                n.name for n in node.body if isinstance(n, Function) and not n.name.startswith("_")
-            }
+            public = {n.name for n in node.body if isinstance(n, Function) and not n.name.startswith("_")}
             if len(public) > PUBLIC_METHODS:
                 yield (
                     f"{path.name}:{node.lineno}: class {node.name} has {len(public)} public "
@@ -44,11 +39,7 @@ class SizesTest(base.TestCase):
     def test_nothing_is_oversized(self) -> None:
         # A migration is a record of what once was and is never edited into shape.
         versions = source.LIBRARY / "db" / "migrations" / "versions"
-        checked = [
-            path
-            for path in source.files(source.LIBRARY, source.PLUGINS)
-            if versions not in path.parents
-        ]
+        checked = [path for path in source.files(source.LIBRARY, source.PLUGINS) if versions not in path.parents]
         self.assertIn(source.LIBRARY / "__init__.py", checked)
         self.assertEqual([], [finding for path in checked for finding in oversized(path)])
 
@@ -62,18 +53,14 @@ class CheckerTest(base.TestCase):
 
     def test_file(self) -> None:
         self.assertEqual([], self.findings("x = 1\n" * FILE_LINES))
-        self.assertEqual(
-            ["sample.py: 351 lines, 350 at most"], self.findings("x = 1\n" * (FILE_LINES + 1))
-        )
+        self.assertEqual(["sample.py: 351 lines, 350 at most"], self.findings("x = 1\n" * (FILE_LINES + 1)))
 
     def test_function(self) -> None:
         def function(lines: int) -> str:
             return "class A:\n  async def f(self):\n" + "    pass\n" * (lines - 1)
 
         self.assertEqual([], self.findings(function(FUNCTION_LINES)))
-        self.assertEqual(
-            ["sample.py:2: f has 41 lines, 40 at most"], self.findings(function(FUNCTION_LINES + 1))
-        )
+        self.assertEqual(["sample.py:2: f has 41 lines, 40 at most"], self.findings(function(FUNCTION_LINES + 1)))
 
     def test_class(self) -> None:
         def methods(count: int) -> str:

@@ -1,0 +1,7 @@
+"""The contract of the database on SQLite."""
+
+from tests.contract import database
+
+
+class TestSqlite(database.DatabaseCase):
+    """An SQLite file."""
