@@ -132,6 +132,8 @@ class Leftovers:
     def add(self, what: str, cause: BaseException | None = None) -> None:
         """Record one thing that is left, and why."""
         text = errors.redact(f"{what}: {cause}" if cause else what)
+        if text in self.items:
+            return
         LOG.error("Left behind: %s", text)
         self._items.append(Leftover(self._task, self._action, text))
         self.told()

@@ -38,6 +38,7 @@ class Upload(Task):
         run_id: str,
         staged: dict[str, Any],
         request: dict[str, Any],
+        before: dict[str, Any],
         leftovers: Leftovers,
     ) -> dict[str, Any]:
         """Return the outcome: the store, ``ok`` or ``failed``, and the id of the location or the error."""
@@ -47,7 +48,8 @@ class Upload(Task):
         try:
             cancel.check()
             progress.begin(name, work.staged.contents.size)
-            location_id = work.recorded_before() or work.upload(Reading(name, cancel, progress))
+            done = None if name in before["stores"] else work.recorded_before()
+            location_id = done or work.upload(Reading(name, cancel, progress))
             progress.finish(name, "done")
             notifier.emit("image.upload", work.announcement())
             return {"store": name, "status": "ok", "location": location_id}

@@ -406,7 +406,7 @@ class ObjectsTest(FlowTestCase, base.TestCase):
         run = self.runner.cancel(record.id)
         assert run is not None
         self.assertTrue(run.wait(120))
-        self.assertEqual(([], []), (self.s3.uploads(), self.s3.keys()))
+        self.assertEqual(([], []), (self.s3.uploads(), self.s3.names()))
         self.assertEqual(["s1"], self.world.db.images.get(image_id).stores)
         self.assertEqual([], run.leftovers.items)
 
@@ -414,7 +414,7 @@ class ObjectsTest(FlowTestCase, base.TestCase):
         """F2: neither the key of the store nor its location's URL is in the flows' state."""
         image_id = self.world.image(DATA)
         self.runner.run(copy_image(image_id, to=["bucket"]))
-        self.assertEqual([image_id], self.s3.keys())
+        self.assertEqual([image_id], self.s3.names())
         state = Path(self.services.conf.glance_flows.state_path)
         stored = b"".join(path.read_bytes() for path in state.iterdir())
         self.assertIn(image_id.encode(), stored)
