@@ -11,6 +11,7 @@ from glance_flows.identity import Identity
 from glance_flows.methods import ImportMethod
 from glance_flows.request import ImportRequest
 from glance_flows.task import Task
+from glance_flows.version import VERSION
 
 if TYPE_CHECKING:
     from glance_flows.run import Run
@@ -28,7 +29,7 @@ __all__ = [
     "parallel",
     "series",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 #: Found when they are first asked for: they bring the database and the stores, which a plugin, or the help of a
 #: command, does without.

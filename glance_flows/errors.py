@@ -45,6 +45,10 @@ class DatabaseError(GlanceFlowsError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class StateLost(DatabaseError):
+    """The state of the run could not be saved; it can be resumed from where it was last saved."""
+
+
 class BadRequest(GlanceFlowsError):
     """The request is malformed."""
 
@@ -149,6 +153,12 @@ class NoStoreSucceeded(GlanceFlowsError):
 
 class Cancelled(GlanceFlowsError):
     """The run was cancelled."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class Suspended(GlanceFlowsError):
+    """The run is suspended and can be resumed."""
 
     status = HTTPStatus.CONFLICT
 

@@ -42,6 +42,14 @@ def lanes(name: str, width: int, parts: list[Part]) -> Flow:
     return parallel(name, *(series(f"{name}-lane-{number}", *row) for number, row in enumerate(rows, 1)))
 
 
+def tasks_of(flow: Flow) -> list[tuple[str, atom.Atom]]:
+    """Return the tasks of a flow and of the flows in it, by name, in the order they were added."""
+    found: list[tuple[str, atom.Atom]] = []
+    for part in flow:
+        found += tasks_of(part) if isinstance(part, taskflow_flow.Flow) else [(part.name, part)]
+    return found
+
+
 @dataclass(frozen=True)
 class FlowSpec:
     """What to do, as a value: the name of a flow and its arguments, JSON through and through."""
@@ -96,10 +104,11 @@ class FlowSpec:
 class FlowFactory(Generic[P]):
     """A registered composition; calling it describes the flow, :attr:`compose` builds it."""
 
-    def __init__(self, compose: Callable[P, Flow], name: str, event: str | None = None) -> None:
+    def __init__(self, compose: Callable[P, Flow], name: str, event: str | None, persisted: bool) -> None:
         self.compose = compose
         self.name = name
         self.event = event
+        self.persisted = persisted
         self.admit: Callable[..., FlowSpec] | None = None
         update_wrapper(self, compose)
 
@@ -122,10 +131,11 @@ class FlowFactory(Generic[P]):
         return check
 
 
-def flow(event: str | None = None) -> Callable[[Callable[P, Flow]], FlowFactory[P]]:
+def flow(event: str | None = None, *, persisted: bool = True) -> Callable[[Callable[P, Flow]], FlowFactory[P]]:
     """Register a function that composes a flow, under the name of the function with dashes for underscores.
 
     :param event: the first words of the notifications sent when a run of this flow starts and ends; None for none
+    :param persisted: whether runs outlive their process; not needed where the database itself says what is left to do
     """
 
     def register(compose: Callable[P, Flow]) -> FlowFactory[P]:
@@ -134,7 +144,7 @@ def flow(event: str | None = None) -> Callable[[Callable[P, Flow]], FlowFactory[
         if known is not None and known.compose.__module__ != compose.__module__:
             places = f"{known.compose.__module__} and {compose.__module__}"
             raise errors.ConfigurationError(f"two flows are named {name}: in {places}.")
-        _REGISTRY[name] = factory = FlowFactory(compose, name, event)
+        _REGISTRY[name] = factory = FlowFactory(compose, name, event, persisted)
         return factory
 
     return register

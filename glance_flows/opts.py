@@ -160,6 +160,13 @@ OWN_OPTS: list[cfg.Opt] = [
         secret=True,
         help="Where scrubbers of several hosts see each other: a tooz URL of Redis, PostgreSQL or MySQL.",
     ),
+    cfg.BoolOpt(
+        "sync_stores",
+        default=False,
+        help="Have files on their disk before they are recorded, so that a loss of power loses none of them; slower.",
+    ),
+    cfg.IntOpt("run_retention", default=7, min=0, help="Days that a run which is over stays on the list of runs."),
+    cfg.IntOpt("stop_grace", default=30, min=0, help="Seconds that tasks in hand get to end when a process stops."),
     cfg.IntOpt("lease_seconds", default=60, min=3, help="A run that shows no sign of life for so long is dead (C25)."),
     cfg.IntOpt(
         "foreign_lease_seconds",

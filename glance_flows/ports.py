@@ -8,6 +8,7 @@ work with the others.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from glance_flows.images import Contents, Location, Staged
@@ -25,6 +26,16 @@ class Stored:
     checksum: str | None
     hash_value: str | None
     metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a store lists it: its name, its size in bytes, and when it was last changed (UTC)."""
+
+    name: str
+    url: str = field(repr=False)
+    size: int
+    modified: datetime | None
 
 
 class Cancel(Protocol):
@@ -90,6 +101,9 @@ class Store(Protocol):
     def delete(self, url: str) -> None:
         """Delete an object."""
 
+    def abandon(self, image_id: str) -> None:
+        """Give up uploads of an image that were begun and never ended, and what the store keeps of them."""
+
     def url_of(self, image_id: str) -> str | None:
         """Where the store would put an image, if that can be known beforehand."""
 
@@ -122,4 +136,4 @@ class Reading:
     progress: Progress
 
 
-__all__ = ["Cancel", "Contents", "Notifier", "Progress", "Reading", "Staging", "Store", "Stored", "Stores"]
+__all__ = ["Cancel", "Contents", "Listed", "Notifier", "Progress", "Reading", "Staging", "Store", "Stored", "Stores"]

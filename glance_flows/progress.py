@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 _MIB = 1024 * 1024
 
@@ -35,6 +36,10 @@ class PartProgress:
         if self.total is None:
             return None
         return 100 if self.total == 0 else min(100, self.done * 100 // self.total)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the part as a JSON object."""
+        return {**asdict(self), "rate": round(self.rate)}
 
     def __str__(self) -> str:
         done = f"{self.done // _MIB} MiB"

@@ -7,12 +7,9 @@ from typing import Any
 
 from glance_flows import errors
 from glance_flows.flow import FlowSpec
+from glance_flows.persistence.records import FAILURE, RUNNING, SUCCESS, SUSPENDED
 from glance_flows.progress import PartProgress, ProgressBoard
 from glance_flows.task import CancelToken, Leftovers
-
-RUNNING = "running"
-SUCCESS = "success"
-FAILURE = "failure"
 
 
 class Run:
@@ -29,6 +26,9 @@ class Run:
         self.board = ProgressBoard()
         self.token = CancelToken()
         self.leftovers = Leftovers()
+        self.suspended = threading.Event()
+        #: Whether another run had the image while this one was dead: it is not to go on, only to clear up.
+        self.overtaken = False
         self._done = threading.Event()
         self._result: Any = None
         self._failure: BaseException | None = None
@@ -37,6 +37,11 @@ class Run:
     def image_id(self) -> str:
         """The image this run works on; empty for a run over many."""
         return str(self.spec.arguments.get("image_id", ""))
+
+    @property
+    def suspendable(self) -> bool:
+        """Whether the run can be suspended: it outlives its process."""
+        return self.spec.factory.persisted
 
     @property
     def error(self) -> BaseException | None:
@@ -50,6 +55,10 @@ class Run:
     def cancel(self, reason: str = "the run was cancelled.") -> None:
         """Ask the run to stop and undo what it did; returns at once."""
         self.token.set(errors.Cancelled(reason))
+
+    def suspend(self) -> None:
+        """Ask the run to stop after the tasks in hand, so that it can be resumed; returns at once."""
+        self.suspended.set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run is over and everything it had to undo is undone.
@@ -75,6 +84,9 @@ class Run:
     def end(self, result: Any = None, failure: BaseException | None = None) -> None:
         """Note the outcome and wake up whoever waits; called once, by the runner."""
         self._result, self._failure = result, failure
-        self.state = SUCCESS if failure is None else FAILURE
+        if isinstance(failure, errors.Suspended | errors.StateLost):
+            self.state = SUSPENDED
+        else:
+            self.state = SUCCESS if failure is None else FAILURE
         self.board.close()
         self._done.set()

@@ -1,22 +1,27 @@
 """The runner: decides where and when a described flow happens, and sees it through."""
 
 import logging
-from collections.abc import Callable
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from oslo_config import cfg
-from taskflow import engines
-from taskflow import exceptions as taskflow_exceptions
 
 from glance_flows import errors
+from glance_flows.execution import Execution
 from glance_flows.flow import Flow, FlowSpec
 from glance_flows.identity import Identity
 from glance_flows.listeners import Pulse
 from glance_flows.notify import Notifier
-from glance_flows.run import FAILURE, SUCCESS, Run
+from glance_flows.persistence.records import FAILURE, RUNNING, SUCCESS, SUSPENDED, Record
+from glance_flows.resumption import Resumption
+from glance_flows.run import Run
 from glance_flows.services import Services
-from glance_flows.tasks.reasons import first_cause
+from glance_flows.version import VERSION
 
 LOG = logging.getLogger(__name__)
 
@@ -31,6 +36,7 @@ class Runner:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         conf = services.conf
         workers = conf.taskflow_executor.max_workers
         self._mode = conf.taskflow_executor.engine_mode
@@ -38,8 +44,7 @@ class Runner:
         self._tasks = ThreadPoolExecutor(
             max(workers * conf.image_import_opts.max_parallel_stores, conf.scrub_pool_size), thread_name_prefix="task"
         )
-        own = conf.glance_flows
-        self._pulse = Pulse(services.db, own.lease_seconds, own.progress_interval)
+        self._pulse = Pulse(services, self.holder)
         self._runs: dict[str, Run] = {}
 
     @classmethod
@@ -64,7 +69,7 @@ class Runner:
         :return: the run, already under way
         :raises GlanceFlowsError: the request is refused at the door, and nothing of it is left (C2 to C9)
         """
-        run = self._admitted(spec, identity)
+        run = self._started(self._admitted(spec, identity))
         self._flows.submit(self._execute, run)
         return run
 
@@ -73,9 +78,69 @@ class Runner:
 
         :raises GlanceFlowsError: the request was refused, or what failed, after everything was put back
         """
-        run = self._admitted(spec, identity)
+        run = self._started(self._admitted(spec, identity))
         self._execute(run)
         return run.result()
+
+    def defer(self, spec: FlowSpec, *, identity: Identity | None = None) -> Run:
+        """Admit a flow and write it down, to be begun by whoever resumes it: another process, say.
+
+        :return: the run, suspended before its first task
+        :raises BadRequest: runs of this flow do not outlive their process
+        :raises GlanceFlowsError: the request is refused at the door
+        """
+        if not spec.factory.persisted:
+            raise errors.BadRequest(f"a run of the flow {spec.flow} does not outlive its process.")
+        return self._admitted(spec, identity, SUSPENDED)
+
+    def resume(
+        self, run_id: str | None = None, *, told: Callable[[Record, str], None] = lambda record, why: None
+    ) -> list[Run]:
+        """Take up runs that a dead process left, and those that have something left to undo (F3, F6).
+
+        :param run_id: one run; None takes up every one that can be
+        :param told: called with each run that is not taken up, and why
+        :return: the runs, already under way
+        :raises NotFound: there is no run of this id
+        :raises Conflict: this one run cannot be taken up, and why: it is alive, or over, or needs what this host lacks
+        """
+        resumption = Resumption(self.services, self.holder, self.build)
+        found = []
+        for record in resumption.candidates(run_id):
+            try:
+                found.append(self._taken(resumption, record))
+            except errors.Conflict as why:
+                if run_id is not None:
+                    raise
+                LOG.info("Not resumed: %s", why)
+                told(record, str(why))
+        return found
+
+    def why_not_resumed(self, record: Record) -> str | None:
+        """Tell why a run cannot be taken up by this process; None if it can."""
+        return Resumption(self.services, self.holder, self.build).why_not(record)
+
+    def cancel(self, run_id: str, reason: str = "the run was cancelled.") -> Run | None:
+        """Have a run stopped and undone, wherever it is (C27).
+
+        :return: None where a live process works on it, which stops within seconds; otherwise the run, taken up here
+        :raises NotFound: there is no run of this id
+        :raises Conflict: it is over, or it is dead and cannot be taken up here
+        """
+        self.services.persistence.ready()
+        records = self.services.persistence.records
+        resumption = Resumption(self.services, self.holder, self.build)
+        asked = records.ask_to_cancel(run_id, reason)
+        record = records.get(run_id)
+        if not asked:
+            raise errors.Conflict(f"run {run_id} is over: {record.state}.")
+        return None if resumption.alive(record) else self._taken(resumption, record)
+
+    def _taken(self, resumption: Resumption, record: Record) -> Run:
+        run = resumption.take(record)
+        self._started(run, record.leftovers)
+        self._flows.submit(self._execute, run, record)
+        return run
 
     def build(self, spec: FlowSpec) -> Flow:
         """Return the flow of an admitted specification; a test may put something else in its place."""
@@ -86,62 +151,126 @@ class Runner:
         for run in list(self._runs.values()):
             run.cancel(reason)
 
+    def suspend_all(self) -> None:
+        """Ask every run to stop after the tasks in hand, so that it can be resumed anywhere."""
+        for run in list(self._runs.values()):
+            run.suspend()
+
+    def stop(self, grace: float | None = None) -> list[str]:
+        """Suspend every run, and give the tasks in hand some time to end.
+
+        A process that is told to stop calls this and then ends, whatever its threads still do: the runs that did not
+        stop in time have given up their lease, are suspended like the others, and can be taken up at once.
+
+        :param grace: seconds, by default ``stop_grace``
+        :return: ids of the runs that did not stop in time; the process must end where there are any
+        """
+        waited = float(self.services.conf.glance_flows.stop_grace) if grace is None else grace
+        end = time.monotonic() + waited
+        runs = [run for run in list(self._runs.values()) if run.spec.factory.persisted]
+        self.suspend_all()
+        late = [run for run in runs if not run.wait(max(0.0, end - time.monotonic()))]
+        for run in late:
+            self._pulse.remove(run)
+            told = f"run {run.id} was stopped in the middle of a task; glance-flows run resume goes on with it."
+            self._end(run, SUSPENDED, told)
+            if run.token.lease is not None:
+                run.token.lease.lose(told)
+        return [run.id for run in late]
+
     def close(self) -> None:
-        """Wait for the runs to end, and close what is open."""
+        """Wait for the runs to end, and close what is open; see :meth:`stop` for a process that must not wait."""
         self._flows.shutdown(wait=True)
         self._tasks.shutdown(wait=True)
         self._pulse.close()
         self.services.close()
 
-    def _admitted(self, spec: FlowSpec, identity: Identity | None) -> Run:
+    def _admitted(self, spec: FlowSpec, identity: Identity | None, state: str = RUNNING) -> Run:
         admit = spec.factory.admit
         resolved = admit(spec, self.services, identity) if admit is not None else spec
         run = Run(resolved)
-        self._runs[run.id] = run
+        run.state = state
+        if resolved.factory.persisted:
+            self.services.persistence.ready()
+            record = Record(run.id, resolved, state, self.holder, version=VERSION, image_id=run.image_id)
+            self.services.persistence.records.create(record)
         return run
 
-    def _execute(self, run: Run) -> None:
-        if "request" in run.spec.facts():
+    def _started(self, run: Run, before: tuple[Mapping[str, str], ...] = ()) -> Run:
+        """Watch over a run from now on, though it may have to wait for a thread; what it leaves is written at once.
+
+        :param before: what an earlier process left of it
+        """
+        self._runs[run.id] = run
+        if run.spec.factory.persisted:
+            run.leftovers.told = lambda: self._note(run, before)
             self._pulse.add(run)
+        return run
+
+    def _note(self, run: Run, before: tuple[Mapping[str, str], ...]) -> None:
+        try:
+            self.services.persistence.records.note_leftovers(run.id, self.holder, [*before, *run.leftovers.records])
+        except errors.DatabaseError as failure:
+            LOG.warning("What run %s left behind could not be written down yet: %s", run.id, failure)
+
+    def _execute(self, run: Run, resumed: Record | None = None) -> None:
         emit = _events_of(run, self.services.notifier)
         result, failure = None, None
         try:
-            emit("start")
-            result = self._drive(run)
+            result = self._drive(run, resumed, emit)
         except Exception as cause:
             failure = cause if isinstance(cause, errors.GlanceFlowsError) else _unforeseen(cause)
         finally:
             self._pulse.remove(run)
             self._runs.pop(run.id, None)
-        emit("end", state=FAILURE if failure else SUCCESS, error=str(failure) if failure else None)
+        if run.spec.factory.persisted:
+            failure = self._note_end(run, failure)
+        if not isinstance(failure, errors.Suspended | errors.StateLost):
+            emit("end", state=FAILURE if failure else SUCCESS, error=str(failure) if failure else None)
         run.end(result, failure)
 
-    def _drive(self, run: Run) -> dict[str, Any]:
-        facts = {"run_id": run.id, **run.spec.facts()}
-        engine = engines.load(self.build(run.spec), engine=self._mode, executor=self._executor(), store=facts)
-        own = {"cancel": run.token, "progress": run.board, "leftovers": run.leftovers}
-        services = {**self.services.injected(), **own}
-        engine.storage.inject(services, transient=True)
+    def _drive(self, run: Run, resumed: Record | None, emit: Callable[..., None]) -> Any:
+        flow = self.build(run.spec)
+        execution = Execution(self.services, run, self.holder, flow, self._mode, self._tasks)
+        if resumed is None or not self.services.persistence.begun(run.id):
+            emit("start")
+            return execution.drive()
+        if run.overtaken:
+            execution.clear_up()
+            raise errors.LockLost(f"image {run.image_id} was taken over while run {run.id} was dead.")
+        result, failure = None, None
         try:
-            engine.run()
-        except (taskflow_exceptions.WrappedFailure, errors.GlanceFlowsError):
-            cause = first_cause(engine.storage.get_execute_failures())
-            raise self._explained(cause, run) from None
-        return {name: fact for name, fact in engine.storage.fetch_all().items() if name not in services}
+            result = execution.drive()
+        except (errors.Suspended, errors.StateLost):
+            run.leftovers.restore(resumed.leftovers)
+            raise
+        except errors.GlanceFlowsError as cause:
+            failure = cause
+        if resumed.leftovers and not _lost(run):
+            execution.finish_undoing(resumed.leftovers)
+        if failure is not None:
+            raise errors.TaskFailed(resumed.error) if resumed.state == FAILURE and resumed.error else failure
+        return result
 
-    def _explained(self, cause: BaseException | None, run: Run) -> BaseException:
-        """Return the error to raise: the reason why the run was stopped, where it was stopped."""
-        if run.token.reason is not None and (cause is None or isinstance(cause, errors.Cancelled)):
-            return run.token.reason
-        # The data that an import reads goes together with its image: that it is missing is only an echo (C15).
-        if isinstance(cause, errors.SourceFailed) and "resolved" in run.spec.arguments:
-            sign = self.services.db.claims.look([run.image_id]).get(run.image_id)
-            if sign is None or sign.gone:
-                return errors.Gone(f"image {run.image_id} was deleted.")
-        return cause or errors.TaskFailed("the run failed without telling why.")
+    def _note_end(self, run: Run, failure: errors.GlanceFlowsError | None) -> errors.GlanceFlowsError | None:
+        """Write down how a run ended; what cannot be written is left to a resume."""
+        if isinstance(failure, errors.StateLost) or _lost(run):
+            return failure
+        state = SUCCESS if failure is None else SUSPENDED if isinstance(failure, errors.Suspended) else FAILURE
+        lost = self._end(run, state, None if failure is None else str(failure))
+        return failure or lost
 
-    def _executor(self) -> ThreadPoolExecutor | None:
-        return self._tasks if self._mode == "parallel" else None
+    def _end(self, run: Run, state: str, told: str | None) -> errors.StateLost | None:
+        try:
+            self.services.persistence.records.end(run.id, self.holder, state, told, run.leftovers.records)
+        except errors.DatabaseError as lost:
+            LOG.error("The end of run %s could not be written down: %s", run.id, lost)
+            return errors.StateLost(f"run {run.id} has ended, but that could not be written down: {lost}")
+        return None
+
+
+def _lost(run: Run) -> bool:
+    return run.token.lease is not None and run.token.lease.lost is not None
 
 
 def _unforeseen(cause: BaseException) -> errors.GlanceFlowsError:

@@ -9,6 +9,7 @@ from glance_flows import methods, opts
 from glance_flows.db import Database
 from glance_flows.methods import ImportMethod
 from glance_flows.notify import Notifier
+from glance_flows.persistence import Persistence
 from glance_flows.policy import Policy
 from glance_flows.stores import StagingArea, Stores
 
@@ -24,6 +25,7 @@ class Services:
     notifier: Notifier
     policy: Policy
     methods: dict[str, ImportMethod]
+    persistence: Persistence
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts, notifier: Notifier | None = None) -> Self:
@@ -41,6 +43,7 @@ class Services:
             staging=StagingArea(conf),
             notifier=notifier or Notifier(),
             policy=Policy(conf),
+            persistence=Persistence.from_conf(conf),
         )
 
     def injected(self) -> dict[str, Any]:
@@ -56,3 +59,4 @@ class Services:
     def close(self) -> None:
         """Close what is open."""
         self.db.close()
+        self.persistence.close()

@@ -12,21 +12,27 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from taskflow import task as taskflow_task
 from taskflow.types import failure
 
 from glance_flows import errors
+from glance_flows.lease import Lease
 
 LOG = logging.getLogger(__name__)
 
 
 class CancelToken:
-    """Stops a run: set once, with the reason, by whoever wants it to stop; polled by tasks between chunks."""
+    """Stops a run: set once, with the reason, by whoever wants it to stop; polled by tasks between chunks.
+
+    :ivar lease: tells whether the run is still this process's; None where nobody else could take it over
+    """
 
     def __init__(self) -> None:
+        self.lease: Lease | None = None
         self._event = threading.Event()
         self._reason: errors.GlanceFlowsError | None = None
         self._stops: list[Callable[[], None]] = []
@@ -65,34 +71,86 @@ class CancelToken:
         return self._reason
 
     def check(self) -> None:
-        """Raise :class:`errors.Cancelled` if the run is to stop."""
+        """Return if the run may go on.
+
+        :raises Cancelled: it is to stop, and to undo what it did
+        :raises LockLost: somebody else works on the image now: nothing more is to be written or removed
+        """
+        self.sure()
         if self._event.is_set():
+            if isinstance(self._reason, errors.LockLost):
+                raise errors.LockLost(str(self._reason))
             raise errors.Cancelled(f"stopped: {self._reason}")
+
+    def sure(self) -> None:
+        """Return if the run is still this process's, be it to stop or not.
+
+        :raises LockLost: it was taken over, or may have been
+        """
+        if self.lease is not None:
+            self.lease.sure()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds`` and tell whether the run is to stop."""
         return self._event.wait(seconds)
 
 
-class Leftovers:
-    """What a run could not undo or clean up: recorded, told and kept for a later resume, never raised (F6)."""
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One thing that is left: the task that left it, whether it is to be undone or done again, and words for people."""
 
-    def __init__(self) -> None:
-        self._items: list[str] = []
-        self._lock = threading.Lock()
+    task: str
+    action: str
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class Leftovers:
+    """What a run could not undo or clean up: recorded, told and kept for a later resume, never raised (F6).
+
+    A task gets one that speaks in its name: :meth:`of`.
+    """
+
+    def __init__(
+        self,
+        task: str = "",
+        action: str = "revert",
+        items: list[Leftover] | None = None,
+        told: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._task, self._action = task, action
+        self._items: list[Leftover] = [] if items is None else items
+        #: Called after each addition, to write the record down at once: the process may be killed next.
+        self.told = told
+
+    def of(self, task: str, action: str) -> "Leftovers":
+        """Return the same record in the name of a task that is executing (``execute``) or undoing (``revert``)."""
+        return Leftovers(task, action, self._items, self.told)
 
     def add(self, what: str, cause: BaseException | None = None) -> None:
         """Record one thing that is left, and why."""
         text = errors.redact(f"{what}: {cause}" if cause else what)
+        if text in self.items:
+            return
         LOG.error("Left behind: %s", text)
-        with self._lock:
-            self._items.append(text)
+        self._items.append(Leftover(self._task, self._action, text))
+        self.told()
+
+    def restore(self, records: Iterable[Mapping[str, str]]) -> None:
+        """Take back what was recorded before, in front of what was added since."""
+        self._items[:0] = [Leftover(item["task"], item["action"], item["what"]) for item in records]
 
     @property
     def items(self) -> list[str]:
-        """What is left, in the order it was found."""
-        with self._lock:
-            return list(self._items)
+        """What is left in words, in the order it was found."""
+        return [str(item) for item in self._items]
+
+    @property
+    def records(self) -> list[dict[str, str]]:
+        """What is left as JSON objects, for the list of runs."""
+        return [asdict(item) for item in list(self._items)]
 
 
 class Task(taskflow_task.Task):
@@ -108,6 +166,10 @@ class Task(taskflow_task.Task):
 
     #: Says that what the task did cannot be undone: such tasks come last in their flow (law 5).
     irreversible: ClassVar[bool] = False
+    #: Says that ``revert`` removes what an interrupted task left, and tells that from what others put there since.
+    clears_up: ClassVar[bool] = False
+    #: Of the run, while there is one: a cancelled run begins nothing more that would have to be undone.
+    token: CancelToken | None = None
 
     def __init__(
         self, qualifier: str | None = None, provides: str | None = None, requires: Iterable[str] | None = None
@@ -133,6 +195,10 @@ def succeeded(result: Any) -> bool:
 def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(execute)
     def guarded(self: Task, *args: Any, **kwargs: Any) -> Any:
+        if "leftovers" in kwargs:
+            kwargs["leftovers"] = kwargs["leftovers"].of(self.name, "execute")
+        if self.token is not None:
+            (self.token.sure if self.irreversible else self.token.check)()
         try:
             result = execute(self, *args, **kwargs)
         except errors.GlanceFlowsError:
@@ -160,8 +226,15 @@ def _guard_revert(revert: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(revert)
     def guarded(self: Task, **kwargs: Any) -> None:
+        kwargs["leftovers"] = kwargs["leftovers"].of(self.name, "revert")
         # taskflow hands over the result and the failures whether they are asked for or not.
         wanted = kwargs if anything else {name: value for name, value in kwargs.items() if name in names}
+        try:
+            if self.token is not None:
+                self.token.sure()
+        except errors.LockLost as lost:
+            LOG.warning("Task %s is not undone here: %s", self.name, lost)
+            return
         try:
             revert(self, **wanted)
         except Exception as cause:

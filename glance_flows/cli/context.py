@@ -1,12 +1,14 @@
 """What a command works with: the configuration, the library's services, and the eyes of whoever watches."""
 
 import contextlib
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from glance_flows import errors
-from glance_flows.cli.signals import Signals
+from glance_flows.cli.signals import Abandoned, Interrupted, Signals
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from glance_flows.db import Database
     from glance_flows.flow import FlowSpec
     from glance_flows.identity import Identity
+    from glance_flows.persistence import Persistence
     from glance_flows.runner import Runner
 
 NO_DATABASE = (
@@ -77,12 +80,37 @@ class Context:
         try:
             migrate.check(runner.services.db.engine)
             yield runner
-        except BaseException:
-            runner.cancel_all("the command was stopped.")
+        except Abandoned:
+            raise
+        except BaseException as ended:
+            self._end(runner, ended)
             raise
         finally:
+            if not isinstance(sys.exception(), Abandoned):
+                with self.signals.deferred():
+                    runner.close()
+
+    def _end(self, runner: "Runner", ended: BaseException) -> None:
+        """Have whatever still runs suspended, where that was asked for, or undone."""
+        if isinstance(ended, Interrupted) and not self.signals.undo:
             with self.signals.deferred():
-                runner.close()
+                if runner.stop():
+                    raise Abandoned(ended.signum, "runs did not stop in time; go on with: glance-flows run resume")
+            return
+        runner.cancel_all("the command was stopped.")
+
+    @contextlib.contextmanager
+    def persistence(self) -> Iterator[tuple["Persistence", int]]:
+        """Open the flows' state alone, and tell how many seconds a run may be silent before it is dead."""
+        from glance_flows.persistence import Persistence
+
+        conf = self.conf()
+        persistence = Persistence.from_conf(conf)
+        try:
+            persistence.ready()
+            yield persistence, conf.glance_flows.lease_seconds
+        finally:
+            persistence.close()
 
     @staticmethod
     def identity(conf: "cfg.ConfigOpts") -> "Identity":
@@ -99,11 +127,31 @@ class Context:
         """
         self.signals.check()
         run = runner.submit(spec, identity=self.identity(runner.services.conf))
-        facts: dict[str, Any] = self.follow(run, what)
+        facts: dict[str, Any] = self.follow(run, what, runner)
         return facts
 
-    def follow(self, work: "Work", what: str) -> Any:
-        """Wait for work that is under way, show how far it is, and return its result."""
+    def follow(self, work: "Work", what: str, runner: "Runner | None" = None) -> Any:
+        """Wait for work that is under way, show how far it is, and return its result.
+
+        :param runner: what the work runs on, if it is a run
+        """
         from glance_flows.cli import watch
 
-        return watch.follow(work, what, watch.choose(self.quiet), self.signals)
+        abandon = None if runner is None else _Patience(runner)
+        return watch.follow(work, what, watch.choose(self.quiet), self.signals, abandon)
+
+
+class _Patience:
+    """Gives up the runs of a runner when the time that tasks in hand get is over.
+
+    :param runner: whose runs are to be suspended
+    """
+
+    def __init__(self, runner: "Runner") -> None:
+        self._runner = runner
+        self._end: float | None = None
+
+    def __call__(self) -> bool:
+        if self._end is None:
+            self._end = time.monotonic() + self._runner.services.conf.glance_flows.stop_grace
+        return time.monotonic() >= self._end and bool(self._runner.stop(0))

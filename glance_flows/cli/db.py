@@ -5,21 +5,39 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from glance_flows.cli import base, columns
+from glance_flows.cli import base, columns, told
 
 if TYPE_CHECKING:
+    from oslo_config import cfg
+
     from glance_flows.db.engine import Engine
 
 
 class Sync(base.ShowOne):
-    """Make the tables in a database of our own, or bring them up to date; a Glance's are left alone."""
+    """Make the tables of the flows' state and, in a database of our own, those of images; a Glance's are left alone."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
-        """Bring the tables up to date and print the revision reached."""
-        from glance_flows.db import migrate
+        """Bring the tables up to date, and print the revision reached and where the flows' state is.
 
-        with _engine(self) as engine:
-            return columns.record({"revision": migrate.sync(engine)})
+        The one command before the first start and after every upgrade, beside a Glance too: its own tables are not
+        touched, which is no failure (D1, D3).
+        """
+        from glance_flows.db import migrate
+        from glance_flows.persistence import Persistence
+
+        conf = self.context.conf_with_database()
+        persistence = Persistence.from_conf(conf)
+        with _engine(conf) as engine:
+            theirs = migrate.belongs_to_glance(engine.engine)
+            revision = None if theirs else migrate.sync(engine)
+        try:
+            persistence.sync()
+        finally:
+            persistence.close()
+        if theirs:
+            told.say(f"glance-flows: {migrate.THEIRS}")
+        fields = {"revision": revision, "made_by": "glance" if theirs else "glance-flows"}
+        return columns.record({**fields, "flows_state": persistence.shown})
 
 
 class Version(base.ShowOne):
@@ -29,7 +47,7 @@ class Version(base.ShowOne):
         """Print the revision."""
         from glance_flows.db import migrate
 
-        with _engine(self) as engine:
+        with _engine(self.context.conf_with_database()) as engine:
             theirs = migrate.belongs_to_glance(engine.engine)
             revision = None if theirs else migrate.version(engine)
         maker = "glance" if theirs else "glance-flows" if revision else None
@@ -37,10 +55,10 @@ class Version(base.ShowOne):
 
 
 @contextlib.contextmanager
-def _engine(command: base.Command) -> Iterator["Engine"]:
+def _engine(conf: "cfg.ConfigOpts") -> Iterator["Engine"]:
     from glance_flows.db.engine import Engine
 
-    engine = Engine(command.context.conf_with_database())
+    engine = Engine(conf)
     try:
         yield engine
     finally:

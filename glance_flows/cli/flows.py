@@ -4,15 +4,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from glance_flows import errors
-from glance_flows.cli import arguments, base, columns
+from glance_flows.cli import arguments, background, base, columns
 
 if TYPE_CHECKING:
     from glance_flows.runner import Runner
-
-_NO_WAIT = (
-    "a run lives in the process that started it and would end with it, so there is nothing to come back to:"
-    " leave --no-wait out"
-)
 
 
 class Import(base.ShowOne):
@@ -27,7 +22,7 @@ class Import(base.ShowOne):
         arguments.add_stores(parser, required=False, what="put the data into")
         _add_allow_failure(parser)
         arguments.add_pairs(parser, "--parameter", "a parameter of the method")
-        parser.add_argument("--no-wait", action=_Refused, help="refused: a run lives in the process that started it")
+        _add_no_wait(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
@@ -44,6 +39,8 @@ class Import(base.ShowOne):
             parameters=dict(parsed_args.parameter),
         )
         with self.context.runner() as runner:
+            if parsed_args.no_wait:
+                return background.begin(self.context, runner, spec)
             facts = self.context.run(runner, spec, "the import")
             return columns.record(outcome(runner, parsed_args.image, facts))
 
@@ -57,6 +54,7 @@ class Copy(base.ShowOne):
         parser.add_argument("image", metavar="ID", help="id of the image")
         arguments.add_stores(parser, required=True, what="copy to")
         _add_allow_failure(parser)
+        _add_no_wait(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
@@ -70,6 +68,8 @@ class Copy(base.ShowOne):
             allow_failure=parsed_args.allow_failure,
         )
         with self.context.runner() as runner:
+            if parsed_args.no_wait:
+                return background.begin(self.context, runner, spec)
             facts = self.context.run(runner, spec, "the copy")
             return columns.record(outcome(runner, parsed_args.image, facts))
 
@@ -132,20 +132,16 @@ def outcome(runner: "Runner", image_id: str, facts: dict[str, Any]) -> dict[str,
     }
 
 
-class _Refused(argparse.Action):
-    """``--no-wait``, until runs outlive the process that started them."""
-
-    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **kwargs)
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        parser.error(_NO_WAIT)
-
-
 def _add_allow_failure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-failure",
         action="store_true",
         default=None,
         help="keep the copies of the stores that succeed when another one fails",
+    )
+
+
+def _add_no_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-wait", action="store_true", help="print the id of the run and leave it to a process of its own"
     )

@@ -15,6 +15,11 @@ class Work(Protocol):
 
     board: ProgressBoard
     leftovers: Leftovers
+    id: str
+
+    @property
+    def suspendable(self) -> bool:
+        """Whether it can be suspended, to be resumed by another process."""
 
     @property
     def error(self) -> BaseException | None:
@@ -22,6 +27,9 @@ class Work(Protocol):
 
     def cancel(self, reason: str = ...) -> None:
         """Ask it to stop and undo what it did."""
+
+    def suspend(self) -> None:
+        """Ask it to stop where it is."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over; tell whether it is."""
@@ -36,6 +44,9 @@ class Job:
     :param function: called with a token to poll and a board to tell of progress
     :param grace: seconds after which a job that was cancelled and does not stop is left to itself; None waits for it
     """
+
+    id = ""
+    suspendable = False
 
     def __init__(self, function: Callable[[CancelToken, ProgressBoard], Any], grace: float | None = None) -> None:
         self.board = ProgressBoard()
@@ -58,6 +69,9 @@ class Job:
         self._token.set(errors.Cancelled(reason))
         if self._grace is not None:
             self._deadline = time.monotonic() + self._grace
+
+    def suspend(self) -> None:
+        """Do nothing: what a function has begun cannot be resumed."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the function to end; one that outlives its grace counts as ended."""

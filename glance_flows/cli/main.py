@@ -13,7 +13,7 @@ from cliff import app, commandmanager
 
 from glance_flows.cli import logs, told
 from glance_flows.cli.context import Context
-from glance_flows.cli.signals import Interrupted, Signals
+from glance_flows.cli.signals import Abandoned, Interrupted, Signals
 
 NAME = "glance-flows"
 _USAGE, _FAILED, _BROKEN_PIPE = 2, 1, 141
@@ -113,7 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = list(sys.argv[1:] if argv is None else argv)
     with Signals() as signals:
-        return _guarded(signals, arguments)
+        try:
+            return _guarded(signals, arguments)
+        except Abandoned as stop:
+            told.say(f"{NAME}: {stop}")
+            os._exit(stop.status)  # what did not stop in time must not keep the process
 
 
 def _guarded(signals: Signals, argv: list[str]) -> int:
@@ -125,6 +129,8 @@ def _guarded(signals: Signals, argv: list[str]) -> int:
             status = end.code if isinstance(end.code, int) else 0
         _flush()
         return status
+    except Abandoned:
+        raise
     except Interrupted as stop:
         told.say(f"{NAME}: {stop}")
         return stop.status

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM: the work in hand is stopped and undone, then the command ends with 128 + the signal."""
+"""Ctrl-C and SIGTERM: the work in hand is undone, or suspended; then the command ends with 128 + the signal."""
 
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Self
@@ -27,15 +28,22 @@ class Interrupted(BaseException):
         return 128 + self.signum
 
 
+class Abandoned(Interrupted):
+    """What is under way did not stop in time: it is left for a resume, and the process is to end at once."""
+
+
 class Signals:
-    """Notes the first signal, and has the second one say that undoing takes a moment.
+    """Notes signals: SIGTERM asks to suspend what is under way, a second signal or any other to undo it.
 
     Outside of :meth:`deferred` the first signal raises :class:`Interrupted` at once. Inside, where work is under way
-    that must be undone in order, it is only noted in :attr:`signum` for whoever waits for that work.
+    that must be ended in order, it is only noted for whoever waits for that work.
+
+    :ivar signum: the signal that counts: the first one, or SIGINT where a second one asked to undo
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self._came = threading.Event()
         self._deferred = False
         self._before: dict[int, object] = {}
 
@@ -64,11 +72,21 @@ class Signals:
         if self.signum is not None:
             raise Interrupted(self.signum)
 
+    @property
+    def undo(self) -> bool:
+        """Whether what is under way is to be undone, not only suspended."""
+        return self.signum not in (None, signal.SIGTERM)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a signal, at most so long."""
+        self._came.wait(seconds)
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:
+        if self.undo:
             _say("still undoing; a moment.")
             return
-        self.signum = signum
+        self.signum = signum if self.signum is None else signal.SIGINT
+        self._came.set()
         if not self._deferred:
             raise Interrupted(signum)
 

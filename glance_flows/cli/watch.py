@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
 from rich import console as rich_console
@@ -13,7 +14,7 @@ from rich import progress as rich_progress
 from glance_flows import errors
 from glance_flows.cli import told
 from glance_flows.cli.jobs import Work
-from glance_flows.cli.signals import Interrupted, Signals
+from glance_flows.cli.signals import Abandoned, Interrupted, Signals
 from glance_flows.progress import PartProgress
 
 _LOOK_SECONDS = 0.1
@@ -35,30 +36,55 @@ class Display(Protocol):
         """Show a line of text."""
 
 
-def follow(work: Work, what: str, display: Display, signals: Signals) -> Any:
-    """Wait for work, show how far it is, and return its result; a signal has it stopped, undone, and waited for.
+def follow(work: Work, what: str, display: Display, signals: Signals, abandon: Callable[[], bool] | None = None) -> Any:
+    """Wait for work, show how far it is, and return its result; signals have it suspended, or undone.
 
     :param what: names the work in a message, as in "the import"
-    :raises Interrupted: a signal stopped it, and it is undone
+    :param abandon: called while the work is to be suspended; true when it has had time enough and was given up
+    :raises Interrupted: a signal stopped it: it is undone, or suspended
+    :raises Abandoned: it did not stop in time and is left to a resume
     :raises GlanceFlowsError: what failed, after everything was put back
     """
-    stopping = False
+    asked = ""
     with signals.deferred():
         with display:
             while not work.wait(_LOOK_SECONDS):
                 _show(display, work)
-                if signals.signum is not None and not stopping:
-                    display.say(f"stopping {what} and undoing what it did")
-                    work.cancel(f"{what} was interrupted.")
-                    stopping = True
+                wanted = _wanted(work, signals)
+                if wanted and wanted != asked:
+                    _ask(work, what, display, wanted)
+                    asked = wanted
+                if asked == "suspend" and abandon is not None and abandon():
+                    raise Abandoned(signal.SIGTERM, f"{what} did not stop in time; {_again(work)}")
             _show(display, work)
         if signals.signum is None:
             return work.result()
+        if isinstance(work.error, errors.Suspended):
+            raise Interrupted(signals.signum, f"{what} is suspended; {_again(work)}") from work.error
         if work.error is not None:
             raise Interrupted(signals.signum, _undone(work, what)) from work.error
-        if stopping:
+        if asked:
             display.say(f"the signal came too late to stop {what}: it is done")
         return work.result()
+
+
+def _wanted(work: Work, signals: Signals) -> str:
+    if signals.signum is None:
+        return ""
+    return "undo" if signals.undo or not work.suspendable else "suspend"
+
+
+def _ask(work: Work, what: str, display: Display, wanted: str) -> None:
+    if wanted == "undo":
+        display.say(f"stopping {what} and undoing what it did")
+        work.cancel(f"{what} was interrupted.")
+        return
+    display.say(f"suspending {what} after the tasks in hand; a second signal has it undone")
+    work.suspend()
+
+
+def _again(work: Work) -> str:
+    return f"go on with: glance-flows run resume {work.id}"
 
 
 def choose(quiet: bool) -> Display:

@@ -12,6 +12,7 @@ from glance_flows.db.crypt import Cryptographer
 from glance_flows.db.deletion import Deletions
 from glance_flows.db.engine import Engine
 from glance_flows.db.images import Images
+from glance_flows.db.inventory import Inventory
 from glance_flows.db.locations import Locations
 from glance_flows.db.pending import Pending
 from glance_flows.db.properties import Properties
@@ -42,6 +43,7 @@ class Database:
         )
         self.pending = Pending(engine, cryptographer, self.claims, lease)
         self.restorations = Restorations(engine, self.claims)
+        self.inventory = Inventory(engine, cryptographer, self.claims)
 
     #: Makes the value with which an image is claimed.
     claim = Claim

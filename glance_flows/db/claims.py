@@ -19,6 +19,8 @@ from glance_flows.db.engine import Engine
 
 #: The key in a task's input by which a run of this library is told from one of a glance-api.
 MARK = "glance_flows"
+#: What a glance-api, too, writes into the task of a run whose lock it takes over.
+PREEMPTED = "Expired lock preempted"
 _TYPE = "api_image_import"
 _tasks, _info, _props, _images = models.tasks, models.task_info, models.image_properties, models.images
 
@@ -117,6 +119,59 @@ class Claims:
             if isinstance(failure.__cause__, db_exception.DBDuplicateEntry):
                 raise errors.ImageBusy(f"image {claim.image_id} was taken by another operation.") from failure
             raise
+
+    def take_again(self, run_id: str, image_id: str) -> bool:
+        """Have the image held by a run that is taken up again; tell whether nobody else had it in between.
+
+        Where somebody had, the run holds it now to clear up after itself, and must not go on.
+
+        :raises ImageBusy: another live run holds it
+        """
+
+        def change(connection: sa.Connection) -> bool:
+            try:
+                alive(connection, image_id)
+            except errors.Gone:
+                return True
+            now = timeutils.utcnow()
+            if properties.value(connection, image_id, states.LOCK) == run_id:
+                connection.execute(sa.update(_tasks).where(_tasks.c.id == run_id).values(updated_at=now))
+                return True
+            if self._released(connection, run_id):
+                return True
+            seize(connection, run_id, image_id, self.evict(connection, image_id))
+            return False
+
+        return self._engine.write(change)
+
+    def hold(self, run_id: str, image_id: str) -> None:
+        """Have the image held by a run that is over, for as long as it takes to finish what it could not undo.
+
+        :raises ImageBusy: another live run holds it
+        """
+
+        def change(connection: sa.Connection) -> None:
+            try:
+                alive(connection, image_id)
+            except errors.Gone:
+                return
+            if properties.value(connection, image_id, states.LOCK) != run_id:
+                seize(connection, run_id, image_id, self.evict(connection, image_id))
+
+        self._engine.write(change)
+
+    def drop(self, run_id: str, image_id: str) -> None:
+        """Drop the lock, if the run holds it, and leave its task as it is."""
+        lock = sa.and_(_props.c.image_id == image_id, _props.c.name == states.LOCK, _props.c.value == run_id)
+        self._engine.write(lambda connection: connection.execute(sa.delete(_props).where(lock)))
+
+    @staticmethod
+    def _released(connection: sa.Connection, run_id: str) -> bool:
+        """Whether a run gave its lock up itself, at its very end: whoever takes a lock over says so in the task."""
+        query = sa.select(_tasks.c.status, _info.c.message).join(_info, _info.c.task_id == _tasks.c.id)
+        task = connection.execute(query.where(_tasks.c.id == run_id)).first()
+        over = (states.TASK_SUCCESS, states.TASK_FAILURE)
+        return task is not None and task.status in over and task.message != PREEMPTED
 
     def check_free(self, image_id: str) -> None:
         """Refuse early, at the door, what :meth:`take` would refuse.
@@ -244,7 +299,7 @@ def _fail_task(connection: sa.Connection, run_id: str) -> None:
     failed = {"status": states.TASK_FAILURE, "updated_at": timeutils.utcnow()}
     if connection.execute(sa.update(_tasks).where(unfinished).values(**failed)).rowcount:
         told = sa.update(_info).where(_info.c.task_id == run_id)
-        connection.execute(told.values(message="Expired lock preempted"))
+        connection.execute(told.values(message=PREEMPTED))
 
 
 def _insert_task(connection: sa.Connection, claim: Claim) -> None:

@@ -75,6 +75,9 @@ class Deletions:
         ours = sa.and_(_locations.c.id.in_(location_ids), _locations.c.status == states.PENDING_DELETE)
 
         def change(connection: sa.Connection) -> bool:
+            now = sa.select(_images.c.status).where(_images.c.id == image_id)
+            if connection.execute(now).scalar_one_or_none() not in states.GONE:
+                return True  # it was taken back before its process was killed
             back = connection.execute(sa.update(_locations).where(ours).values(status=states.ACTIVE, **live))
             if location_ids and not back.rowcount:
                 return False

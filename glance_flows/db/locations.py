@@ -58,15 +58,17 @@ class Locations:
 
         self._engine.write(change)
 
-    def take_back(self, location_id: int) -> str | None:
+    def take_back(self, image_id: str, location_id: int) -> str | None:
         """Remove the row of a location that the same run recorded and return its URL; its data goes next.
+
+        The id alone does not do: SQLite gives the id of a row that is gone to the next one, of any image.
 
         Whatever the row's status is by now: a glance-api that had not seen the location marks it as deleted when it
         saves or deletes the image, and leaves the data where it is.
         """
 
         def change(connection: sa.Connection) -> str | None:
-            row = _table.c.id == location_id
+            row = sa.and_(_table.c.id == location_id, _table.c.image_id == image_id)
             stored = connection.execute(sa.select(_table.c.value).where(row)).scalar_one_or_none()
             connection.execute(sa.delete(_table).where(row))
             return None if stored is None else self._crypt.decrypt(stored)
@@ -116,6 +118,10 @@ class Locations:
             return [self._location(row) for row in rows]
 
         return self._engine.read(read)
+
+    def in_store(self, image_id: str, store: str) -> list[Location]:
+        """Return the active locations of an image in one store."""
+        return [place for place in self.of(image_id) if place.store == store and place.status == states.ACTIVE]
 
     def _location(self, row: Any) -> Location:
         url = self._crypt.decrypt(row["value"])

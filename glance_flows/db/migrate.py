@@ -11,6 +11,7 @@ from glance_flows import errors
 from glance_flows.db.engine import Engine, translated
 
 VERSION_TABLE = "glance_flows_alembic_version"
+THEIRS = "this database belongs to a Glance: its tables are used as they are; glance-manage upgrades them."
 
 
 def sync(engine: Engine) -> str:
@@ -22,9 +23,7 @@ def sync(engine: Engine) -> str:
     connectable = engine.engine
     _create_database_folder(connectable)
     if belongs_to_glance(connectable):
-        raise errors.ConfigurationError(
-            "this database belongs to a Glance: its tables are used as they are; glance-manage upgrades them."
-        )
+        raise errors.ConfigurationError(THEIRS)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["engine"] = connectable

@@ -74,6 +74,8 @@ class Restorations:
         """
 
         def change(connection: sa.Connection) -> Restored:
+            if self._is_back(connection, image_id, present):
+                return Restored()
             deleted_at = self._check_pending(connection, image_id)
             began = None if deleted_at is None else _beginning(connection, image_id, deleted_at)
             if properties.value(connection, image_id, states.LOCK) != run_id:
@@ -93,6 +95,14 @@ class Restorations:
             return Restored(*(_back(connection, part, image_id, span, live) for part in _ATTACHED))
 
         return self._engine.write(change)
+
+    @staticmethod
+    def _is_back(connection: sa.Connection, image_id: str, present: list[int]) -> bool:
+        """Whether the very same restore was done before its process was killed."""
+        status = connection.execute(sa.select(_images.c.status).where(_images.c.id == image_id)).scalar_one_or_none()
+        active = sa.and_(_locations.c.id.in_(present), _locations.c.status == states.ACTIVE)
+        count = connection.execute(sa.select(sa.func.count()).where(active)).scalar_one()
+        return bool(status == states.ACTIVE and present and count == len(present))
 
     @staticmethod
     def _check_pending(connection: sa.Connection, image_id: str) -> datetime | None:

@@ -6,7 +6,7 @@ from glance_flows.flow import Flow, flow, series
 from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemovePage
 
 
-@flow()
+@flow(persisted=False)
 def scrub(
     candidates: Sequence[str],
     *,

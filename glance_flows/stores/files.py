@@ -3,13 +3,16 @@
 import errno
 import os
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import glance_store
 from glance_store._drivers import filesystem
 
 from glance_flows import errors
+from glance_flows.ports import Listed
 from glance_flows.stores.reader import StagedReader
 
 #: What writing to a full disk fails with: no room, no quota, or a limit on the size of files.
@@ -26,6 +29,8 @@ class FileDriver(filesystem.Store):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.store_location_class = filesystem.StoreLocation
+        #: Whether a file is to be on the disk, and not only in the memory of its host, before it counts as stored.
+        self.sync = False
 
     def add(
         self,
@@ -55,6 +60,11 @@ class FileDriver(filesystem.Store):
         rows = (self.priority_data_map[priority] for priority in self.priority_list)
         return [os.path.join(directory, image_id) for row in rows for directory in row]
 
+    def listing(self) -> Iterator[Listed]:
+        """Yield every file in the directories of the store."""
+        for directory in map(os.path.dirname, self.candidates("any")):
+            yield from listed(directory)
+
     def _write(self, path: str, reader: StagedReader) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -67,10 +77,11 @@ class FileDriver(filesystem.Store):
             permissions = self.store_conf.filesystem_store_file_perm
             if permissions > 0:
                 os.fchmod(descriptor, int(str(permissions), 8))
+            if self.sync:
+                _sync(descriptor, os.path.dirname(path))
         except BaseException as failure:
+            _remove(path, descriptor)
             os.close(descriptor)
-            with suppress(FileNotFoundError):
-                os.unlink(path)
             if isinstance(failure, OSError) and failure.errno in _FULL:
                 raise glance_store.StorageFull() from failure
             raise
@@ -90,6 +101,34 @@ class FileDriver(filesystem.Store):
         os.ftruncate(descriptor, written)
         if (written, crc) != (reader.contents.size, reader.contents.crc32):
             raise errors.VerificationFailed("the staged data changed while it was written to the store.")
+
+
+def listed(directory: str) -> Iterator[Listed]:
+    """Yield the files of a directory, in no order."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.is_file(follow_symlinks=False):
+                    status = entry.stat()
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC).replace(tzinfo=None)
+                    yield Listed(entry.name, f"file://{entry.path}", status.st_size, modified)
+
+
+def _sync(descriptor: int, directory: str) -> None:
+    """Have a file and its name on the disk."""
+    os.fsync(descriptor)
+    folder = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _remove(path: str, descriptor: int) -> None:
+    """Remove the file that was being written, unless another one has its name by now: not ours to remove."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+            os.unlink(path)
 
 
 def _is_zero(piece: memoryview) -> bool:

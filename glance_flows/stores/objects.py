@@ -3,9 +3,13 @@
 import logging
 import math
 import threading
+from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
 
 from glance_store._drivers import s3
+
+from glance_flows.ports import Listed
 
 LOG = logging.getLogger(__name__)
 
@@ -80,6 +84,8 @@ class S3Driver(s3.Store):
         self.store_location_class = s3.StoreLocation
 
     def _add_multipart(self, s3_client: Any, image_file: Any, image_size: int, **facts: Any) -> Any:
+        # What a killed process left would be paid for ever; the lock of the image says that nobody else uploads it.
+        self._abort_all(s3_client, facts["bucket"], facts["key"])
         part = max(self.s3_store_large_object_chunk_size, math.ceil(image_size / s3.MAX_PART_NUM))
         paced = _Paced(image_file, part * (self.s3_store_thread_pools + 1))
         client = _Remembering(s3_client, paced)
@@ -89,6 +95,38 @@ class S3Driver(s3.Store):
             for upload in client.begun:
                 _abort(s3_client, upload)
             raise
+
+    def abort_uploads(self, image_id: str) -> None:
+        """Abort the uploads in parts of an image that were begun and never ended."""
+        self._abort_all(self._create_s3_client(), self.bucket, image_id)
+
+    def listing(self) -> Iterator[Listed]:
+        """Yield every object in the bucket."""
+        pages = self._create_s3_client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        for page in pages:
+            for item in page.get("Contents", ()):
+                modified = item["LastModified"].astimezone(UTC).replace(tzinfo=None)
+                yield Listed(item["Key"], f"{self.url_prefix}/{item['Key']}", item["Size"], modified)
+
+    def unfinished(self) -> Iterator[Listed]:
+        """Yield the uploads in parts that were begun and never ended."""
+        pages = self._create_s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
+        for page in pages:
+            for item in page.get("Uploads", ()):
+                began = item["Initiated"].astimezone(UTC).replace(tzinfo=None)
+                yield Listed(item["Key"], f"{self.url_prefix}/{item['Key']}", 0, began)
+
+    @staticmethod
+    def _abort_all(client: Any, bucket: str, key: str) -> None:
+        try:
+            pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
+            found = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Key"] == key]
+        except client.exceptions.ClientError as failure:
+            # An endpoint that does not know the request, or keys that do not allow it: no reason to take no image.
+            LOG.warning("The uploads of %s in parts cannot be listed in the bucket %s: %s", key, bucket, failure)
+            return
+        for upload in found:
+            _abort(client, {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]})
 
 
 def _abort(client: Any, upload: dict[str, str]) -> None:

@@ -104,6 +104,8 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
     if isinstance(instance, FileDriver) and trouble is None:
         _check_paths(name, instance)
     own = conf.glance_flows
+    if isinstance(instance, FileDriver):
+        instance.sync = own.sync_stores
     patience = Patience(own.store_timeout, own.cancel_grace)
     return DriverStore(name, kind, instance, patience, own.chunk_size, trouble)
 

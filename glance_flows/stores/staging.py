@@ -11,8 +11,9 @@ from oslo_config import cfg
 
 from glance_flows import errors, states
 from glance_flows.images import Contents, Staged
-from glance_flows.ports import Cancel, Progress
+from glance_flows.ports import Cancel, Listed, Progress
 from glance_flows.stores.digest import Digester
+from glance_flows.stores.files import listed
 
 if TYPE_CHECKING:
     from glance_flows.stores.inspect import Inspection
@@ -129,6 +130,11 @@ class StagingArea:
         if contents.refused:
             raise errors.UnsafeImage(f"the image data is refused: {contents.refused}.")
         return contents
+
+    def listing(self) -> Iterator[Listed]:
+        """Yield every file in the staging area."""
+        if self.directory.is_dir():
+            yield from listed(str(self.directory))
 
     def remove(self, image_id: str) -> bool:
         """Remove the image's file; tell whether there was one."""

@@ -13,6 +13,7 @@ from glance_flows.images import Staged
 from glance_flows.ports import Reading, Stored
 from glance_flows.stores.bounded import BoundedCall, Patience
 from glance_flows.stores.files import FileDriver
+from glance_flows.stores.inside import Inside
 from glance_flows.stores.reader import StagedReader
 
 #: Types whose driver puts an image under its id, right below the prefix that it tells.
@@ -135,6 +136,22 @@ class DriverStore:
         with self._told(f"cannot delete from the store {self.name}"):
             call = BoundedCall(lambda: self._driver.delete(self._location(url)))
             call.wait(f"the deletion from the store {self.name}", self._patience)
+
+    @property
+    def inside(self) -> Inside | None:
+        """What is in the store, where that can be listed: of files and of S3 it can."""
+        return Inside(self.name, self._driver, self._told) if hasattr(self._driver, "listing") else None
+
+    def abandon(self, image_id: str) -> None:
+        """Give up uploads of an image that were begun and never ended, and what the store keeps of them.
+
+        :raises StoreError: the store cannot be asked
+        """
+        abort = getattr(self._driver, "abort_uploads", None)
+        if abort is not None:
+            with self._told(f"cannot clear up in the store {self.name}"):
+                call = BoundedCall(lambda: abort(image_id))
+                call.wait(f"the clearing up in the store {self.name}", self._patience)
 
     def url_of(self, image_id: str) -> str | None:
         """Return where the store has, or would put, an image; None if that cannot be known beforehand."""

@@ -40,6 +40,7 @@ class Stage(Task):
     """
 
     default_provides = "staged"
+    clears_up = True
 
     def source(self, request: ImportRequest, conf: Any) -> AbstractContextManager[Source]:
         """Open the stream; the context manager closes it.
@@ -74,9 +75,9 @@ class Stage(Task):
         progress.finish(PART, "done")
         return staged.to_json()
 
-    def revert(self, staging: Staging, image_id: str) -> None:
-        """Remove what was staged."""
-        staging.remove(image_id)
+    def revert(self, db: Any, staging: Staging, image_id: str, run_id: str) -> None:
+        """Remove what was staged, unless another run has taken the image over and stages there now."""
+        remove_staged(db, staging, image_id, run_id)
 
 
 class AdoptStaged(Task):
@@ -108,6 +109,7 @@ class StageFromStore(Task):
     """
 
     default_provides = "staged"
+    clears_up = True
 
     def execute(
         self,
@@ -145,9 +147,9 @@ class StageFromStore(Task):
         told = "; ".join(wrong) or "this host has none of the stores that hold it"
         raise errors.SourceFailed(f"no store has a readable copy of image {image_id}: {told}")
 
-    def revert(self, staging: Staging, image_id: str) -> None:
-        """Remove what was staged."""
-        staging.remove(image_id)
+    def revert(self, db: Any, staging: Staging, image_id: str, run_id: str) -> None:
+        """Remove what was staged, unless another run has taken the image over and stages there now."""
+        remove_staged(db, staging, image_id, run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,13 @@ class _Reading:
             staged: Staged = self.staging.take(image_id, watched, algorithm=self.algorithm, disk_format=None)
         self.progress.finish(PART, "done")
         return Staged(staged.path, staged.contents, ours=True, source=store.name)
+
+
+def remove_staged(db: Any, staging: Staging, image_id: str, run_id: str) -> None:
+    """Remove an image's staged file, unless another run holds the image."""
+    sign = db.claims.look([image_id]).get(image_id)
+    if sign is None or sign.gone or sign.holder in (run_id, None):
+        staging.remove(image_id)
 
 
 def inspected_format(before: dict[str, Any]) -> str | None:

@@ -19,14 +19,22 @@ class Condemn(Task):
     def execute(self, db: Any, image_id: str) -> dict[str, Any]:
         """Mark the image and everything attached to it.
 
+        An image that is pending already was marked by this very task before it was killed, or by somebody who wanted
+        the same; either way the flow goes on, and only its own marks are ever taken back.
+
         :raises Gone, Forbidden: it is deleted already, or protected (S3)
         """
-        found = db.deletions.begin(image_id)
+        try:
+            found = db.deletions.begin(image_id)
+        except errors.Gone:
+            if db.images.get(image_id).status != states.PENDING_DELETE:
+                raise
+            return {"status": None, "at": None, "locations": []}
         return {"status": found.status, "at": found.at.isoformat(), "locations": list(found.locations)}
 
     def revert(self, db: Any, image_id: str, result: Any, leftovers: Leftovers) -> None:
         """Bring the image back with the locations whose data is still there (S2)."""
-        if not succeeded(result):
+        if not succeeded(result) or result["status"] is None:
             return
         at = datetime.fromisoformat(result["at"])
         if not db.deletions.take_back(image_id, result["status"], at, tuple(result["locations"])):

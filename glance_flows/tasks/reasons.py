@@ -13,9 +13,16 @@ def first_cause(failures: Mapping[str, failure.Failure]) -> BaseException | None
 
     :param failures: by the name of the task, as taskflow hands them to ``revert``
     """
-    causes = [item.exception or errors.TaskFailed(item.exception_str) for item in failures.values()]
+    causes = [item.exception or _told(item) for item in failures.values()]
     own = [cause for cause in causes if not isinstance(cause, errors.Cancelled)]
     return (own or causes or [None])[0]
+
+
+def _told(item: failure.Failure) -> BaseException:
+    """Return the exception of a failure that was stored before its process died: our class, and its message."""
+    module, _, name = next(iter(item)).rpartition(".")
+    kind = getattr(errors, name, None) if module == errors.__name__ else None
+    return kind(item.exception_str) if kind is not None else errors.TaskFailed(item.exception_str)
 
 
 def describe(failures: Mapping[str, Any], reason: BaseException | None) -> str:

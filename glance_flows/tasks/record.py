@@ -27,7 +27,7 @@ class Survey(Task):
         self._check = check
 
     def execute(self, db: Any, conf: Any, image_id: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the image's status, formats and data columns.
+        """Return the image's status, formats, data columns, and the stores that have it.
 
         :raises BadRequest: the method refuses the request
         :raises Gone: the image went away between the request and its start (C5)
@@ -40,7 +40,7 @@ class Survey(Task):
         if image.gone:
             raise errors.Gone(f"image {image_id} was deleted.")
         kept = ("status", "disk_format", "container_format", *_DATA_COLUMNS)
-        return {name: getattr(image, name) for name in kept}
+        return {"stores": image.stores, **{name: getattr(image, name) for name in kept}}
 
 
 class NothingToDo(Task):
@@ -57,12 +57,19 @@ class NothingToDo(Task):
 class Lock(Task):
     """Take the image and make the task row that Glance shows; undone last, with the reason of the failure (C9, C25)."""
 
-    def execute(self, db: Any, run_id: str, request: dict[str, Any]) -> str:
+    def execute(self, db: Any, run_id: str, request: dict[str, Any], before: dict[str, Any]) -> str:
         """Take the lock.
 
         :raises Gone, Conflict, ImageBusy: nothing was taken and nothing is left
         """
-        return str(db.claims.take(_claim(db, run_id, request)))
+        status = str(db.claims.take(_claim(db, run_id, request)))
+        # What another run recorded after the survey and before the lock is not ours to adopt, nor to undo.
+        image_id = ImportRequest.from_json(request).image_id
+        added = [place.store for place in db.locations.of(image_id) if place.status == states.ACTIVE]
+        new = sorted({name for name in added if name is not None}.difference(before["stores"]))
+        if new:
+            raise errors.Conflict(f"image {image_id} was put into {', '.join(new)} a moment ago; ask again.")
+        return status
 
     def revert(
         self,

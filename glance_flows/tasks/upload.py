@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from glance_flows import errors, states
+from glance_flows import errors
 from glance_flows.images import Staged
 from glance_flows.ports import Reading, Store, Stored
 from glance_flows.request import ImportRequest
@@ -23,6 +23,8 @@ class Upload(Task):
     :param provides: name of the outcome
     """
 
+    clears_up = True
+
     def __init__(self, store: str, provides: str) -> None:
         super().__init__(store, provides=provides)
 
@@ -36,6 +38,7 @@ class Upload(Task):
         run_id: str,
         staged: dict[str, Any],
         request: dict[str, Any],
+        before: dict[str, Any],
         leftovers: Leftovers,
     ) -> dict[str, Any]:
         """Return the outcome: the store, ``ok`` or ``failed``, and the id of the location or the error."""
@@ -45,7 +48,8 @@ class Upload(Task):
         try:
             cancel.check()
             progress.begin(name, work.staged.contents.size)
-            location_id = work.upload(Reading(name, cancel, progress))
+            done = None if name in before["stores"] else work.recorded_before()
+            location_id = done or work.upload(Reading(name, cancel, progress))
             progress.finish(name, "done")
             notifier.emit("image.upload", work.announcement())
             return {"store": name, "status": "ok", "location": location_id}
@@ -57,24 +61,40 @@ class Upload(Task):
             fatal = asked.all_stores_must_succeed or isinstance(failure, _FATAL)
             if fatal:
                 cancel.set(failure)
-            work.blame_store(failure)
+            if not isinstance(failure, _FATAL):
+                work.blame_store(failure)
             if fatal:
                 raise
             return {"store": name, "status": "failed", "error": str(failure)}
 
-    def revert(self, db: Any, stores: Any, progress: Any, image_id: str, result: Any, leftovers: Leftovers) -> None:
-        """Remove the location, then the data; a failed upload has removed its own (C12)."""
-        if not isinstance(result, dict) or result["status"] != "ok":
-            return
+    def revert(
+        self,
+        db: Any,
+        stores: Any,
+        progress: Any,
+        image_id: str,
+        run_id: str,
+        before: dict[str, Any],
+        result: Any,
+        leftovers: Leftovers,
+    ) -> None:
+        """Remove the location, then the data (C12).
+
+        What the upload got to is hardly asked: it may have been killed anywhere, and so may an earlier undo. A store
+        that had the image before is never touched.
+        """
         name = str(self.qualifier)
-        url = db.locations.take_back(result["location"])
-        progress.finish(name, "undone")
-        if url is None:
+        if name in before["stores"]:
+            return
+        sign = db.claims.look([image_id]).get(image_id)
+        if sign is not None and not sign.gone and sign.holder != run_id:
+            holder = sign.holder or "nobody"
+            leftovers.add(f"the data of image {image_id} in the store {name}, while {holder} holds the image")
             return
         try:
-            stores.get(name).delete(url)
-        except errors.StoreDataMissing:
-            LOG.info("The data of image %s in the store %s is gone already", image_id, name)
+            url = db.locations.take_back(image_id, result["location"]) if _has_location(result) else None
+            if clear(db, stores.get(name), image_id, url):
+                progress.finish(name, "undone")
         except errors.GlanceFlowsError as failure:
             leftovers.add(f"the data of image {image_id} in the store {name}", failure)
 
@@ -90,6 +110,11 @@ class _Work:
     staged: Staged
     leftovers: Leftovers
 
+    def recorded_before(self) -> int | None:
+        """Return the location that this very task recorded before it was killed; under the lock nobody else does."""
+        mine = self.db.locations.in_store(self.asked.image_id, self.store.name)
+        return mine[0].id if mine else None
+
     def upload(self, reading: Reading) -> int:
         """Upload, verify and record; on any error nothing of it remains."""
         try:
@@ -99,19 +124,22 @@ class _Work:
             stored = self.store.add(self.asked.image_id, self.staged, reading)
         try:
             verify(self.store.name, self.staged, stored)
-            visible = self.asked.first_data and not self.asked.all_stores_must_succeed
-            return int(
-                self.db.locations.record(
-                    self.run_id,
-                    self.asked.image_id,
-                    stored.url,
-                    stored.metadata,
-                    activate=self.staged.contents if visible else None,
-                )
-            )
+            reading.cancel.check()
+            return self._record(stored)
+        except errors.LockLost:
+            # What lies at this place may be the work of the run that took over.
+            self.leftovers.add(f"perhaps data of image {self.asked.image_id} in the store {self.store.name}")
+            raise
         except BaseException:
             self._remove(stored.url)
             raise
+
+    def _record(self, stored: Stored) -> int:
+        visible = self.asked.first_data and not self.asked.all_stores_must_succeed
+        activate = self.staged.contents if visible else None
+        return int(
+            self.db.locations.record(self.run_id, self.asked.image_id, stored.url, stored.metadata, activate=activate)
+        )
 
     def blame_store(self, reason: errors.GlanceFlowsError) -> None:
         """Note in the image that the store failed (C12, C13); what failed is not hidden by a note that cannot be made.
@@ -154,18 +182,47 @@ class _Work:
         :raises StoreDuplicate: something refers to it, or it cannot be found
         """
         image_id, store = self.asked.image_id, self.store
-        url = store.url_of(image_id)
-        if url is None:
+        if store.url_of(image_id) is None:
             raise errors.StoreDuplicate(
                 f"the store {store.name} has an object named {image_id} that no image refers to."
             )
-        same = [place for place in self.db.locations.of(image_id) if place.url == url]
-        if any(place.status == states.ACTIVE for place in same) or self.db.locations.used_elsewhere(image_id, url):
+        if self.db.locations.in_store(image_id, store.name) or not clear(self.db, store, image_id):
             raise errors.StoreDuplicate(f"the store {store.name} already has the data of image {image_id}.")
-        LOG.warning("The store %s has a stray object named %s: it is replaced", store.name, image_id)
-        store.delete(url)
-        for place in same:
-            self.db.locations.mark_deleted(place.id)
+        LOG.warning("The store %s had a stray object named %s: it is replaced", store.name, image_id)
+
+
+def _has_location(result: Any) -> bool:
+    return isinstance(result, dict) and result.get("location") is not None
+
+
+def clear(db: Any, store: Store, image_id: str, taken_back: str | None = None) -> bool:
+    """Remove whatever a store has of an image: the rows of its locations, then its object; tell whether there was one.
+
+    An upload that was killed in the middle is given up, too.
+
+    An object that a location of another image refers to stays.
+
+    :param taken_back: the URL of a location whose row is gone already
+    """
+    store.abandon(image_id)
+    urls = set() if taken_back is None else {taken_back}
+    for place in db.locations.in_store(image_id, store.name):
+        urls.add(place.url)
+        db.locations.take_back(image_id, place.id)
+    url = store.url_of(image_id)
+    if url is not None and not db.locations.used_elsewhere(image_id, url):
+        urls.add(url)
+    pending = [place for place in db.locations.of(image_id) if place.url in urls]
+    found = False
+    for each in urls:
+        try:
+            store.delete(each)
+            found = True
+        except errors.StoreDataMissing:
+            LOG.debug("The store %s has nothing of image %s", store.name, image_id)
+    for place in pending:
+        db.locations.mark_deleted(place.id)
+    return found
 
 
 class Tally(Task):

@@ -3,27 +3,18 @@
 import shutil
 import tempfile
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from taskflow import atom
-from taskflow import flow as taskflow_flow
-from taskflow.patterns import linear_flow
-
 from glance_flows import errors
-from glance_flows.flow import Flow, FlowSpec, series
+from glance_flows.flow import Flow, FlowSpec, tasks_of
+from glance_flows.run import Run
 from glance_flows.runner import Runner
 from glance_flows.services import Services
-from glance_flows.task import Task
+from glance_flows.testing.fuse import fused
+from glance_flows.testing.kill import Attempt, attempt, expire_leases, unfinished
 from glance_flows.testing.world import World, make_conf
-
-
-class Fuse(Task):
-    """Blows: fails the flow when it is reached."""
-
-    def execute(self) -> None:
-        """Fail."""
-        raise errors.TaskFailed(f"blown after {self.qualifier}")
 
 
 class FusibleRunner(Runner):
@@ -84,30 +75,54 @@ class FlowTestCase(unittest.TestCase):
                 self.assertEqual([], run.leftovers.items, f"left behind by a failure after {name}")
                 self.assertEqual(before, self.world.picture(), f"not as before after a failure after {name}")
 
+    def assertSurvivesKill(
+        self, make: Callable[[], FlowSpec], *, fuse: str = "", again: bool = False, every: int = 1
+    ) -> int:
+        """Kill a run at every point in turn and take it up again; each time the world must be whole (C19, F3).
+
+        Whole is: every run is over; every location has its data and all data a location; no lock, no staged leftover;
+        and the image either as before or as after.
+
+        :param make: makes a fresh image and returns a request for it that would succeed
+        :param fuse: name of a task after which the flow fails, so that its undoing is killed too
+        :param again: kill the resumption as well, at every point of it
+        :param every: take only each so many-th point, where all of them take too long
+        :return: how many times a process was killed
+        """
+        self.world.services.persistence.ready()
+        conf = str(self.root / "glance-flows.conf")
+        points = attempt(Attempt(conf, make().to_json(), None, fuse)) or []
+        kills = 0
+        for number, point in list(enumerate(points))[every // 2 :: every]:
+            with self.subTest(killed=f"{number} {point}"):
+                kills += self._kill_once(Attempt(conf, make().to_json(), number, fuse), every if again else 0)
+        return kills
+
+    def _kill_once(self, work: Attempt, step: int) -> int:
+        self.assertIsNone(attempt(work), "the child lived")
+        kills, at = 1, step // 2
+        while step:
+            expire_leases(self.services)
+            if attempt(Attempt(work.conf, "", at, work.fuse)) is not None:
+                break
+            kills, at = kills + 1, at + step
+        expire_leases(self.services)
+        ends = [f"{run.id}: {run.state} {run.error}" for run in self._take_up(work.fuse)]
+        self.assertEqual([], [*unfinished(self.services), *self.world.wrong()], f"after {ends}")
+        return kills
+
+    def _take_up(self, fuse: str) -> list[Run]:
+        self.runner.after = fuse or None
+        try:
+            runs = self.runner.resume()
+            for run in runs:
+                if not run.wait(60):
+                    raise AssertionError(f"the resumed run {run.id} does not end")
+        finally:
+            self.runner.after = None
+        return runs
+
     def _fusible(self, spec: FlowSpec) -> list[str]:
         admit = spec.factory.admit
         resolved = admit(spec, self.services, None) if admit else spec
         return [name for name, task in tasks_of(resolved.build()) if not getattr(task, "irreversible", False)]
-
-
-def tasks_of(flow: Flow) -> list[tuple[str, atom.Atom]]:
-    """Return the tasks of a flow and of the flows in it, by name, in the order they were added."""
-    found: list[tuple[str, atom.Atom]] = []
-    for part in flow:
-        found += tasks_of(part) if isinstance(part, taskflow_flow.Flow) else [(part.name, part)]
-    return found
-
-
-def fused(flow: Flow, after: str) -> Flow:
-    """Return a copy of a flow with a fuse right after the task of that name."""
-    copy = type(flow)(flow.name, retry=flow.retry)
-    for part in flow:
-        if isinstance(part, taskflow_flow.Flow):
-            copy.add(fused(part, after))
-        elif part.name != after:
-            copy.add(part)
-        elif isinstance(flow, linear_flow.Flow):
-            copy.add(part, Fuse(after))
-        else:
-            copy.add(series(f"fused-{after}", part, Fuse(after)))
-    return copy

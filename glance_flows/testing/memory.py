@@ -90,6 +90,12 @@ class MemoryStore:
         if self.objects.pop(self._key(url), None) is None:
             raise errors.StoreDataMissing(f"the store {self.name} does not have {self._key(url)}.")
 
+    #: Like most stores, it cannot be listed.
+    inside = None
+
+    def abandon(self, image_id: str) -> None:
+        """Do nothing: an upload appears when it is whole."""
+
     def url_of(self, image_id: str) -> str | None:
         """Where an image is, or would be."""
         return f"memory-{self.name}://{image_id}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from glance_flows.testing.memory import MemoryStore
 
 _TIMES = frozenset({"updated_at"})
 _PROGRESS = frozenset({states.IMPORTING_TO, states.FAILED_IMPORT, states.STAGE_HOST})
+_LOCKS = sa.select(models.image_properties).where(
+    models.image_properties.c.name == states.LOCK, models.image_properties.c.deleted == sa.false()
+)
+_OPEN_TASKS = sa.select(models.tasks).where(models.tasks.c.status == states.TASK_PROCESSING)
+_WITH_DATA = sa.select(models.image_locations).where(models.image_locations.c.status != states.DELETED)
 _PICTURED = (models.images, models.image_locations, models.image_properties, models.image_tags, models.image_members)
 
 
@@ -119,6 +125,32 @@ class World:
             if isinstance(store, MemoryStore):
                 found |= {f"{store.name} {key}": data for key, data in store.objects.items()}
         return found
+
+    def wrong(self) -> list[str]:
+        """Return what is not whole: locks, data without a location, locations without data, staged leftovers."""
+        found = [f"the lock of {row['image_id']} is held by {row['value']}" for row in self._rows(_LOCKS)]
+        found += [f"task {row['id']} is {row['status']}" for row in self._rows(_OPEN_TASKS)]
+        places = {row["value"].removeprefix("file://"): row for row in self._rows(_WITH_DATA)}
+        *stores, staging = self.directories()
+        files = {str(path): path for directory in stores for path in directory.rglob("*") if path.is_file()}
+        found += [f"{path} has no location" for path in files.keys() - places.keys()]
+        found += [f"location {places[path]['id']} has no data" for path in places.keys() - files.keys()]
+        images = {row["id"]: row for row in self._rows(sa.select(models.images))}
+        for path in files.keys() & places.keys():
+            image = images[places[path]["image_id"]]
+            if hashlib.sha512(files[path].read_bytes()).hexdigest() != image["os_hash_value"]:
+                found.append(f"{path} is not what image {image['id']} is said to be")
+        waiting = {row["id"] for row in images.values() if row["status"] == states.UPLOADING}
+        staged = {path.name for path in staging.rglob("*") if path.is_file()}
+        found += [f"{name} is left in staging" for name in staged - waiting]
+        found += [f"what was staged for {name} is gone" for name in waiting - staged]
+        settled = {states.QUEUED, states.UPLOADING, states.ACTIVE, states.PENDING_DELETE, states.DELETED}
+        return found + [
+            f"image {row['id']} is {row['status']}" for row in images.values() if row["status"] not in settled
+        ]
+
+    def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        return self.db.engine.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
     def directories(self) -> list[Path]:
         """Return the folders of the file stores and of the staging area."""

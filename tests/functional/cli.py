@@ -40,6 +40,7 @@ filesystem_store_datadir = {folder}/staging
 [glance_flows]
 state_path = {folder}/state
 chunk_size = {piece}
+{own}
 [import_filtering_opts]
 allowed_hosts = [127.0.0.1]
 allowed_ports = [{port}]
@@ -62,19 +63,28 @@ _MINDFUL = (
 
 
 class SlowServer:
-    """Sends pieces for ever, one at a time, announcing far more than it will ever send."""
+    """Sends pieces for ever, one at a time, announcing far more than it will ever send.
+
+    :ivar size: set to a number of bytes, it sends these at once and no more
+    :ivar status: of its answers
+    """
 
     def __init__(self) -> None:
+        self.size: int | None = None
+        self.status = 200
         self.asked = threading.Event()
         self.over = threading.Event()
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(1024 * PIECE))
+                self.send_response(server.status)
+                self.send_header("Content-Length", str(1024 * PIECE if server.size is None else server.size))
                 self.end_headers()
                 with contextlib.suppress(OSError):
+                    if server.size is not None:
+                        self.wfile.write(bytes(server.size))
+                        return
                     while not server.over.is_set():
                         self.wfile.write(bytes(PIECE))
                         server.asked.set()
@@ -112,9 +122,12 @@ class CommandTestCase(base.TestCase):
         migrate.sync(database)
         database.dispose()
 
-    def configure(self, default: str = "", port: int = 80) -> None:
-        """Write the configuration file."""
-        text = _CONFIG.format(folder=self.folder, default=default, port=port, piece=PIECE)
+    def configure(self, default: str = "", port: int = 80, own: str = "") -> None:
+        """Write the configuration file.
+
+        :param own: more lines for the section of this library
+        """
+        text = _CONFIG.format(folder=self.folder, default=default, port=port, piece=PIECE, own=own)
         self.config.write_text(text)
 
     def environment(self) -> dict[str, str]:

@@ -32,7 +32,6 @@ class FlowTest(cli.CommandTestCase):
         )
         self.assertIn("--store", self.refused("copy", image_id, status=2))
         self.assertIn("--store", self.refused("copy", image_id, "--store", "a", "--all-stores", status=2))
-        self.assertIn("--no-wait", self.refused("import", image_id, "--method", "m", "--no-wait", status=2))
         self.assertEqual(["fast"], self.json("image", "show", image_id)["stores"])
 
     def test_a_store_that_fails(self) -> None:
@@ -112,9 +111,9 @@ class StoppedTest(cli.CommandTestCase):
         self.assert_untouched(image_id)
         self.assertEqual("failure", self.json("image", "show", image_id)["tasks"][0]["status"])
 
-    def test_terminated(self) -> None:
-        image_id, errors, process = self.stopped_import(signal.SIGTERM)
-        self.assertEqual(143, process.returncode, errors)
+    def test_hung_up(self) -> None:
+        image_id, errors, process = self.stopped_import(signal.SIGHUP)
+        self.assertEqual(129, process.returncode, errors)
         self.assert_untouched(image_id)
 
     def test_interrupted_while_staging(self) -> None:
@@ -149,18 +148,21 @@ class SignalsTest(cli.CommandTestCase):
         path.write_text("import os, signal\nfrom glance_flows.cli.signals import Interrupted, Signals\n" + text)
         return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=cli.SECONDS)
 
-    def test_the_second_signal_only_says_that_undoing_takes_a_moment(self) -> None:
+    def test_the_second_signal_has_it_undone_and_the_third_only_says_that_it_takes_a_moment(self) -> None:
         done = self.script(
             "with Signals() as signals:\n"
             "    with signals.deferred():\n"
             "        os.kill(os.getpid(), signal.SIGTERM)\n"
+            "        assert not signals.undo\n"
+            "        os.kill(os.getpid(), signal.SIGTERM)\n"
+            "        assert signals.undo\n"
             "        os.kill(os.getpid(), signal.SIGINT)\n"
             "    try:\n"
             "        signals.check()\n"
             "    except Interrupted as stop:\n"
             "        print(stop.status)\n"
         )
-        self.assertEqual("143\n", done.stdout, done.stderr)
+        self.assertEqual("130\n", done.stdout, done.stderr)
         self.assertEqual("glance-flows: still undoing; a moment.\n", done.stderr)
 
     def test_a_signal_ends_what_needs_no_undoing_at_once(self) -> None:

@@ -79,9 +79,11 @@ class DatabaseTest(cli.CommandTestCase):
         database.unlink()
         self.assertEqual({"revision": None, "made_by": None}, self.json("db", "version"))
         self.assertIn("db sync", self.refused("image", "list"))
-        revision = self.json("db", "sync")["revision"]
+        synced = self.json("db", "sync")
+        revision = synced["revision"]
         self.assertTrue(revision)
-        self.assertEqual({"revision": revision}, self.json("db", "sync"))
+        self.assertEqual(synced, self.json("db", "sync"))
+        self.assertEqual(f"sqlite:///{self.folder}/state/flows.sqlite", synced["flows_state"])
         self.assertEqual({"revision": revision, "made_by": "glance-flows"}, self.json("db", "version"))
 
     def test_a_database_that_cannot_be_used(self) -> None:

@@ -1,6 +1,7 @@
 """The pulse of running flows (C15, C25, C26)."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -35,6 +36,22 @@ class Books:
         self.renewed.append(messages)
 
 
+class Runs:
+    """The list of runs: what is asked of them, and which were taken over."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.taken: set[str] = set()
+
+    def renew(self, holder: str, progress: dict[str, Any]) -> dict[str, str | None]:
+        return {run_id: self.reasons.get(run_id) for run_id in progress if run_id not in self.taken}
+
+
+def held() -> Run:
+    """A run of an admitted copy."""
+    return Run(copy_image("i", to=["s"]).replace(resolved={}))
+
+
 class TestPulse(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -43,9 +60,14 @@ class TestPulse(base.TestCase):
         patcher.start()
         self.addCleanup(patcher.stop)
         self.books = Books()
-        self.pulse = Pulse(self.books, 3, 0.01)  # type: ignore[arg-type]
+        self.runs = Runs()
+        own = SimpleNamespace(lease_seconds=3, progress_interval=0.01, run_retention=7)
+        services: Any = SimpleNamespace(
+            conf=SimpleNamespace(glance_flows=own), db=self.books, persistence=SimpleNamespace(records=self.runs)
+        )
+        self.pulse = Pulse(services, "here")
         self.addCleanup(self.pulse.close)
-        self.held = Run(copy_image("i", to=["s"]))
+        self.held = held()
 
     def looks(self, count: int = 2) -> None:
         """Wait until the pulse has looked so many times more."""
@@ -60,7 +82,7 @@ class TestPulse(base.TestCase):
         """C15: a run is told that its image was deleted, or purged."""
         for sign in ({"i": Sign(None, True)}, {}):
             self.books.signs = sign
-            self.held = Run(copy_image("i", to=["s"]))
+            self.held = held()
             self.pulse.add(self.held)
             self.assertIsInstance(self.reason(), errors.Gone)
             self.pulse.remove(self.held)
@@ -80,6 +102,22 @@ class TestPulse(base.TestCase):
         self.assertIsNone(self.held.token.reason)
         self.books.signs = {"i": Sign("another", False)}
         self.assertRegex(str(self.reason()), "another")
+
+    def test_taken_over_by_another_process(self) -> None:
+        """F3: a run that somebody else has taken up is left to him, and undone by nobody here."""
+        self.books.signs = {"i": Sign(self.held.id, False)}
+        self.runs.taken = {self.held.id}
+        self.pulse.add(self.held)
+        self.assertIsInstance(self.reason(), errors.LockLost)
+        self.assertRaises(errors.LockLost, self.held.token.sure)
+
+    def test_asked_to_cancel(self) -> None:
+        """C27: by whoever wrote the reason into the list of runs."""
+        self.books.signs = {"i": Sign(self.held.id, False)}
+        self.runs.reasons = {self.held.id: "no longer wanted."}
+        self.pulse.add(self.held)
+        self.assertEqual("no longer wanted.", str(self.reason()))
+        self.held.token.sure()
 
     def test_a_database_that_is_away(self) -> None:
         """C25: the pulse goes on when it is back; runs are not stopped for it."""

@@ -1,0 +1,65 @@
+"""Whether a run may still go on in this process: a lease that must be renewed, and is never assumed (C25)."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from glance_flows import errors
+
+
+class Lease:
+    """The right of one process to work on one run.
+
+    Another process may take a run over once its lease is over, and a process may stand still for minutes without
+    knowing. So whoever is about to write asks :meth:`sure`: while the lease is young that costs a look at the clock,
+    and afterwards it is renewed first, or found to be lost.
+
+    :param seconds: how long the lease lasts
+    :param renew: renews it and tells whether it is still held; raises :class:`errors.DatabaseError` if nobody knows
+    """
+
+    def __init__(self, seconds: float, renew: Callable[[], bool]) -> None:
+        # What is begun in time must end before others may take over, and their clocks may be a little ahead.
+        self._safe = seconds * 0.75
+        self._renew = renew
+        self._until = time.monotonic() + self._safe
+        self._lock = threading.Lock()
+        self._lost: errors.LockLost | None = None
+
+    @property
+    def lost(self) -> errors.LockLost | None:
+        """Why this process must leave the run alone; None while it need not."""
+        return self._lost
+
+    def renewed(self, asked: float) -> None:
+        """Note that the lease was renewed by a statement that was sent at ``asked``, in monotonic time."""
+        self._until = max(self._until, asked + self._safe)
+
+    def lose(self, why: str) -> None:
+        """Note that the lease is lost, for good."""
+        self._lost = self._lost or errors.LockLost(why)
+
+    def sure(self) -> None:
+        """Make sure that the run is still this process's.
+
+        :raises LockLost: it is not, or nobody can tell
+        """
+        if self._lost is None and time.monotonic() > self._until:
+            with self._lock:
+                self._make_sure()
+        if self._lost is not None:
+            raise errors.LockLost(str(self._lost))
+
+    def _make_sure(self) -> None:
+        asked = time.monotonic()
+        if asked <= self._until or self._lost is not None:
+            return
+        try:
+            held = self._renew()
+        except errors.DatabaseError as failure:
+            self.lose(f"the lease of the run ran out and could not be renewed: {failure}")
+            return
+        if held:
+            self.renewed(asked)
+        else:
+            self.lose("the run was taken over by another process.")
