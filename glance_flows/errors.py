@@ -6,6 +6,7 @@ a run, and what is stored must be plain JSON and free of credentials (F2).
 """
 
 import re
+import traceback
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -20,6 +21,11 @@ def redact(text: str) -> str:
     'cannot read s3://***@host/bucket/object'
     """
     return _CREDENTIALS.sub("***@", text)
+
+
+def trace(failure: BaseException) -> str:
+    """Return where an exception came from, as Python prints it, without credentials (F2)."""
+    return redact("".join(traceback.format_exception(failure)))
 
 
 class GlanceFlowsError(Exception):

@@ -204,8 +204,10 @@ def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
         except errors.GlanceFlowsError:
             raise
         except Exception as cause:
-            LOG.exception("Task %s failed", self.name)
-            raise errors.TaskFailed(f"{self.name} failed: {type(cause).__name__}: {cause}") from cause
+            failure = errors.TaskFailed(f"{self.name} failed: {type(cause).__name__}: {cause}")
+            LOG.error("%s", failure)
+            LOG.debug("Where %s failed: %s", self.name, errors.trace(cause))
+            raise failure from cause
         try:
             return json.loads(json.dumps(result))
         except (TypeError, ValueError) as cause:
@@ -238,7 +240,7 @@ def _guard_revert(revert: Callable[..., Any]) -> Callable[..., Any]:
         try:
             revert(self, **wanted)
         except Exception as cause:
-            LOG.exception("Task %s could not be undone", self.name)
+            LOG.debug("Where %s could not be undone: %s", self.name, errors.trace(cause))
             kwargs["leftovers"].add(f"{self.name} could not be undone", cause)
 
     guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

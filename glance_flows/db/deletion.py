@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from oslo_utils import timeutils
 
 from glance_flows import errors, states
-from glance_flows.db import claims, models
+from glance_flows.db import claims, models, properties
 from glance_flows.db.engine import Engine
 
 _images, _locations = models.images, models.image_locations
@@ -78,6 +78,8 @@ class Deletions:
             now = sa.select(_images.c.status).where(_images.c.id == image_id)
             if connection.execute(now).scalar_one_or_none() not in states.GONE:
                 return True  # it was taken back before its process was killed
+            if properties.value(connection, image_id, states.LOCK) is not None:
+                return True  # a scrubber or a restore has it, and what becomes of it
             back = connection.execute(sa.update(_locations).where(ours).values(status=states.ACTIVE, **live))
             if location_ids and not back.rowcount:
                 return False

@@ -128,7 +128,6 @@ class Images:
                 move(connection, image_id, status, states.IMPORTING)
             properties.put(connection, image_id, states.IMPORTING_TO, ",".join(stores))
             properties.put(connection, image_id, states.FAILED_IMPORT, "")
-            properties.remove(connection, image_id, states.STAGE_HOST)
 
         self._engine.write(change)
 

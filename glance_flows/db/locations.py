@@ -102,6 +102,8 @@ class Locations:
             alive = {"deleted": False, "deleted_at": None, "status": states.ACTIVE, "updated_at": timeutils.utcnow()}
             connection.execute(sa.update(_table).where(lost).values(**alive))
             properties.put(connection, image_id, states.IMPORTING_TO, "")
+            # Kept until now: after a failure the staged data is still where it was (C20).
+            properties.remove(connection, image_id, states.STAGE_HOST)
             if first_data is not None:
                 if status in (states.QUEUED, states.UPLOADING):
                     move(connection, image_id, status, states.IMPORTING)

@@ -247,7 +247,8 @@ class Pending:
         now = timeutils.utcnow()
         row = sa.and_(_props.c.image_id.in_(ids), _props.c.name == states.LOCK)
         known = {each.image_id: each for each in connection.execute(sa.select(_props).where(row).with_for_update())}
-        held = {key for key, each in known.items() if not each.deleted and self._alive(connection, each)}
+        others = [each for each in known.values() if not each.deleted and each.value != run_id]
+        held = {each.image_id for each in others if self._alive(connection, each)}
         void, new = sorted(known.keys() - held), sorted(set(ids) - known.keys())
         live = {"value": run_id, "deleted": False, "deleted_at": None, "updated_at": now}
         if void:

@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from glance_flows import errors, states
-from glance_flows.ports import Cancel
+from glance_flows.images import Location
+from glance_flows.ports import Cancel, Store
 from glance_flows.task import Leftovers, Task, succeeded
+from glance_flows.tasks.hold import Hold
 
 LOG = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ class Condemn(Task):
             return {"status": None, "at": None, "locations": []}
         return {"status": found.status, "at": found.at.isoformat(), "locations": list(found.locations)}
 
-    def revert(self, db: Any, image_id: str, result: Any, leftovers: Leftovers) -> None:
-        """Bring the image back with the locations whose data is still there (S2)."""
+    def revert(self, db: Any, run_id: str, image_id: str, result: Any, leftovers: Leftovers) -> None:
+        """Bring the image back with the locations whose data is still there (S2), unless somebody else has it now."""
+        db.pending.release(run_id, [image_id])
         if not succeeded(result) or result["status"] is None:
             return
         at = datetime.fromisoformat(result["at"])
@@ -60,22 +63,33 @@ class RemoveData(Task):
 
     irreversible = True
 
-    def execute(self, db: Any, stores: Any, staging: Any, cancel: Cancel, image_id: str) -> int:
+    def execute(self, db: Any, stores: Any, staging: Any, conf: Any, cancel: Cancel, run_id: str, image_id: str) -> int:
         """Return how many locations were emptied; a cancelled deletion keeps the rest.
 
+        :raises ImageBusy: a scrubber or a restore has the image, and what becomes of it (R8)
         :raises StoreInUse, StoreError, StoreUnavailable: the store that refused; it and those after it are untouched
         """
         staging.remove(image_id)
         places = [place for place in db.locations.of(image_id) if place.status == states.PENDING_DELETE]
-        for place in places:
-            cancel.check()
-            store = stores.holding(place)
-            try:
-                store.delete(place.url)
-            except errors.StoreDataMissing:
-                LOG.warning("The data of image %s in the store %s was gone already", image_id, store.name)
-            db.locations.mark_deleted(place.id)
+        if not places:
+            return 0
+        if not db.pending.claim(run_id, [image_id]):
+            raise errors.ImageBusy(f"image {image_id} is being scrubbed or restored by somebody else.")
+        with Hold(lambda: db.pending.renew(run_id, [image_id]), conf.glance_flows.lease_seconds) as hold:
+            for place in places:
+                cancel.check()
+                if not hold.sure(image_id):
+                    raise errors.LockLost(f"image {image_id} was taken over by somebody else while it was deleted.")
+                _remove(stores.holding(place), place, image_id)
+                db.locations.mark_deleted(place.id)
         return len(places)
+
+
+def _remove(store: Store, place: Location, image_id: str) -> None:
+    try:
+        store.delete(place.url)
+    except errors.StoreDataMissing:
+        LOG.warning("The data of image %s in the store %s was gone already", image_id, store.name)
 
 
 class Bury(Task):
@@ -83,6 +97,8 @@ class Bury(Task):
 
     irreversible = True
 
-    def execute(self, db: Any, image_id: str) -> bool:
-        """Tell whether it was waiting for this."""
-        return bool(db.deletions.finish(image_id))
+    def execute(self, db: Any, run_id: str, image_id: str) -> bool:
+        """Tell whether it was waiting for this; nobody holds it any more."""
+        buried = bool(db.deletions.finish(image_id))
+        db.pending.release(run_id, [image_id])
+        return buried
