@@ -1,8 +1,11 @@
-"""Run every measurement: ``python -m benchmarks``, with the options of :mod:`benchmarks.import_copy`."""
+"""Run the measurements: ``python -m benchmarks``, with the options of :mod:`benchmarks.import_copy`, or of
+:mod:`benchmarks.scrub` after the word ``scrub``."""
 
 import sys
 
-from benchmarks import import_copy
+from benchmarks import import_copy, scrub
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["scrub"]:
+        sys.exit(scrub.main(sys.argv[2:]))
     sys.exit(import_copy.main())
