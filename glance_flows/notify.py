@@ -3,11 +3,15 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
+
+from oslo_config import cfg
+from stevedore import driver
 
 from glance_flows import errors
 
 LOG = logging.getLogger(__name__)
+NAMESPACE = "glance_flows.notification_drivers"
 
 #: Every event and the fields of its payload.
 EVENTS: Final[dict[str, tuple[str, ...]]] = {
@@ -33,6 +37,17 @@ class Notifier:
     def __init__(self, *subscribers: Subscriber) -> None:
         self._subscribers = [log_event, *subscribers]
 
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Self:
+        """Return a notifier with the drivers that ``[glance_flows] notification_drivers`` names.
+
+        A driver is a callable in anybody's package, registered as an entry point of
+        ``glance_flows.notification_drivers``; it is called with the configuration and returns a subscriber.
+
+        :raises ConfigurationError: one is misspelt or cannot be used here
+        """
+        return cls(*(_driver(name, conf) for name in conf.glance_flows.notification_drivers))
+
     def emit(self, event: str, payload: Mapping[str, Any]) -> None:
         """Send one event.
 
@@ -45,6 +60,17 @@ class Notifier:
                 subscriber(event, payload)
             except Exception:
                 LOG.exception("A subscriber failed on the event %s", event)
+
+
+def _driver(name: str, conf: cfg.ConfigOpts) -> Subscriber:
+    try:
+        manager: Any = driver.DriverManager(NAMESPACE, name, invoke_on_load=True, invoke_args=(conf,))
+    except (RuntimeError, ImportError) as failure:
+        raise errors.ConfigurationError(
+            f"[glance_flows] notification_drivers: {name!r} cannot be used: {failure}."
+        ) from failure
+    subscriber: Subscriber = manager.driver
+    return subscriber
 
 
 def log_event(event: str, payload: Mapping[str, Any]) -> None:

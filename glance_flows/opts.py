@@ -183,6 +183,11 @@ OWN_OPTS: list[cfg.Opt] = [
     cfg.FloatOpt(
         "progress_interval", default=5.0, min=0.1, help="Seconds between two progress messages in a task row."
     ),
+    cfg.ListOpt(
+        "notification_drivers",
+        default=[],
+        help="Who is told of events besides the log, each by the name of its plugin: messaging for Glance's own bus.",
+    ),
     cfg.StrOpt(
         "copy_image_all_stores",
         default="missing",

@@ -41,7 +41,7 @@ class Services:
             stores=Stores.from_conf(conf),
             db=Database.from_conf(conf),
             staging=StagingArea(conf),
-            notifier=notifier or Notifier(),
+            notifier=notifier or Notifier.from_conf(conf),
             policy=Policy(conf),
             persistence=Persistence.from_conf(conf),
         )

@@ -3,7 +3,9 @@
 import logging
 
 import fixtures
+from oslo_config import cfg
 
+from glance_flows import errors, opts
 from glance_flows.notify import EVENTS, Notifier
 from tests import base
 from tests.contract.worlds import Events
@@ -34,3 +36,15 @@ class TestNotifier(base.TestCase):
         end = dict.fromkeys(EVENTS["image.delete.end"], "")
         self.notifier.emit("image.delete.end", {**end, "error": "no route to s3://key:secret/x@host/bucket"})
         self.assertNotIn("secret", self.logged.output)
+
+
+class TestDrivers(base.TestCase):
+    """``notification_drivers``."""
+
+    def test_one_that_is_not_there(self) -> None:
+        """D2: a misspelt driver stops the start with its name."""
+        conf = cfg.ConfigOpts()
+        opts.register(conf)
+        conf.set_override("notification_drivers", ["mesaging"], group="glance_flows")
+        failure = self.assertRaises(errors.ConfigurationError, Notifier.from_conf, conf)
+        self.assertIn("notification_drivers: 'mesaging'", str(failure))
