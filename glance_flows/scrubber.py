@@ -153,7 +153,9 @@ class Scrubber:
         while after is not None and not self._stop.is_set():
             candidates = self._db.pending.candidates(wanted, self._page, after)
             last = candidates[-1] if candidates else None
-            self._pass_over(self._db.pending.held(wanted, _WATCHED, after, last))
+            # Not those that are held now: a claim may have ended since.
+            there = self._db.pending.between(wanted, _WATCHED, after, last)
+            self._pass_over(set(there).difference(candidates))
             if candidates:
                 self._pass_over(set(candidates).difference(self._scrub(candidates, report)))
             after = last

@@ -192,7 +192,7 @@ class Claims:
             # Of an image deleted meanwhile Glance has soft-deleted the lock with the other properties.
             dropped = connection.execute(sa.delete(_props).where(held, _props.c.value == claim.run_id))
             self._end_task(connection, claim.run_id, status)
-            info = {"message": message, "result": result}
+            info = {"message": _plain(message), "result": result}
             connection.execute(sa.update(_info).where(_info.c.task_id == claim.run_id).values(**info))
             return bool(dropped.rowcount)
 
@@ -219,7 +219,7 @@ class Claims:
             # A run that ended meanwhile has had its last word: what it says of progress comes too late.
             for run_id in connection.execute(sa.select(_tasks.c.id).where(ours).order_by(_tasks.c.id)).scalars().all():
                 if messages[run_id] is not None:
-                    said = sa.update(_info).where(_info.c.task_id == run_id).values(message=messages[run_id])
+                    said = sa.update(_info).where(_info.c.task_id == run_id).values(message=_plain(messages[run_id]))
                     connection.execute(said)
 
         self._engine.write(change)
@@ -300,6 +300,15 @@ def _fail_task(connection: sa.Connection, run_id: str) -> None:
     if connection.execute(sa.update(_tasks).where(unfinished).values(**failed)).rowcount:
         told = sa.update(_info).where(_info.c.task_id == run_id)
         connection.execute(told.values(message=PREEMPTED))
+
+
+def _plain(message: str | None) -> str | None:
+    """Return a message that every table can hold: a Glance on MySQL mostly keeps characters of three bytes only."""
+    return (
+        None
+        if message is None
+        else "".join(each if ord(each) < 0x10000 else "\N{REPLACEMENT CHARACTER}" for each in message)
+    )
 
 
 def _insert_task(connection: sa.Connection, claim: Claim) -> None:

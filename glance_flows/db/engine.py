@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _WRITING: ContextVar[bool] = ContextVar("glance_flows_writing", default=False)
 _SQLITE_BUSY_MS = 30_000
+#: How MySQL says that a character needs more bytes than the table's character set has.
+_CANNOT_HOLD = "Incorrect string value"
 
 #: Failures after which the same transaction may succeed when tried again.
 TRANSIENT = (db_exception.DBDeadlock, db_exception.DBConnectionError)
@@ -156,7 +158,10 @@ def translated() -> Iterator[None]:
             f"[database] connection needs the Python package {failure.name}, which is not installed."
         ) from failure
     except (db_exception.DBError, sa.exc.SQLAlchemyError) as failure:
-        raise describe(failure) from failure
+        told = describe(failure)
+        if _CANNOT_HOLD in str(told):
+            raise errors.BadRequest("the tables cannot hold a character of this text, such as an emoji.") from failure
+        raise told from failure
 
 
 class _Context:

@@ -158,13 +158,18 @@ class Pending:
 
         return self._engine.write(change)
 
-    def held(self, wanted: Selection, limit: int, after: str = "", until: str | None = None) -> list[str]:
-        """Return the ids of up to ``limit`` pending images that somebody is at work on.
+    def held(self, wanted: Selection, limit: int) -> list[str]:
+        """Return the ids of up to ``limit`` pending images that somebody is at work on."""
+        query = self._select(wanted, "").where(self._held()).limit(limit)
+        return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
+
+    def between(self, wanted: Selection, limit: int, after: str, until: str | None) -> list[str]:
+        """Return the ids of up to ``limit`` pending images, whoever holds them.
 
         :param after: only ids beyond this one
-        :param until: and not beyond this one
+        :param until: and not beyond this one, if there is one
         """
-        query = self._select(wanted, after).where(self._held()).limit(limit)
+        query = self._select(wanted, after).limit(limit)
         if until is not None:
             query = query.where(_images.c.id <= until)
         return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
