@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import fixtures
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from oslo_utils import timeutils
@@ -426,6 +427,22 @@ class ScrubShares:
         thread.join(PATIENCE)
         self.assertEqual((2, 0, 0), (reports[0].images, reports[0].held, reports[0].failed))
         self.assertEqual([states.DELETED] * 2, [self.status(held), self.status(other)])
+
+    def test_a_claim_that_ends_while_the_pass_looks(self: Any) -> None:
+        """S14: what was held when the pass looked for free images, and is free right after, is not forgotten."""
+        held, other = self.pending("m1"), self.pending("m1")
+        self.claim(held, 0)
+        look = self.db.pending.candidates
+
+        def candidates(*arguments: Any) -> list[str]:
+            found = look(*arguments)
+            self.raw("DELETE FROM image_properties WHERE image_id = :i AND name = :n", i=held, n=states.LOCK)
+            return found
+
+        self.useFixture(fixtures.MockPatchObject(self.db.pending, "candidates", candidates))
+        report = self.scrub()
+        self.assertEqual((2, 0, 0), (report.images, report.held, report.failed))
+        self.assertScrubbed(held, other)
 
     @contextlib.contextmanager
     def another_at(self: Any, image_id: str) -> Iterator[None]:
