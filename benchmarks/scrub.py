@@ -227,7 +227,11 @@ def _told(backend: str, pool: int, passes: dict[str, Pass], empty: dict[str, Pas
 def _rates(done: Pass, empty: Pass) -> dict[str, float]:
     """Return what can be compared, of images that were done; once as it is, once without the start and the end."""
     images = max(1, done.images - done.images_left)
-    work, cpu = max(1e-3, done.wall - empty.wall), max(1e-6, done.cpu - empty.cpu)
+    # An empty pass that met a busier moment tells nothing: then nothing is left out.
+    work, cpu = (
+        spent - start if spent > 1.1 * start else spent
+        for spent, start in ((done.wall, empty.wall), (done.cpu, empty.cpu))
+    )
     return {
         "rate": round(images / done.wall, 1),
         "rate_of_work": round(images / work, 1),
