@@ -1,6 +1,6 @@
 """Where flows keep their state: taskflow's own tables, on a database of their own, tuned for many small writes."""
 
-import threading
+import functools
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,33 +10,12 @@ from oslo_serialization import jsonutils
 from sqlalchemy import event, pool
 from taskflow import exceptions as taskflow_exceptions
 from taskflow.persistence import models
-from taskflow.persistence.backends import impl_sqlalchemy
 
 from glance_flows import errors
 from glance_flows.persistence.book import Book
 from glance_flows.persistence.records import Records, metadata
 
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000")
-
-
-class _Backend(impl_sqlalchemy.SQLAlchemyBackend):
-    """taskflow's backend with one connection object for everybody.
-
-    A connection object holds no connection, only table definitions; made anew for every call, as they are by default,
-    they defeat SQLAlchemy's cache of compiled statements.
-    """
-
-    def __init__(self, engine: sa.Engine) -> None:
-        super().__init__({}, engine=engine)
-        self._connection: Any = None
-        self._once = threading.Lock()
-
-    def get_connection(self) -> Any:
-        """Return the one connection object."""
-        with self._once:
-            if self._connection is None:
-                self._connection = super().get_connection()
-            return self._connection
 
 
 class Persistence:
@@ -53,7 +32,6 @@ class Persistence:
             raise errors.ConfigurationError(
                 f"[glance_flows] persistence_connection: {errors.redact(str(failure))}"
             ) from failure
-        self.backend = _Backend(self._engine)
         self.records = Records(self._engine)
         self._checked = False
 
@@ -86,6 +64,14 @@ class Persistence:
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
         self._checked = True
+
+    @functools.cached_property
+    def backend(self) -> Any:
+        """taskflow's backend; imported when it is first asked for, since it brings Alembic, which a scrubber does
+        without."""
+        from glance_flows.persistence.backend import Backend
+
+        return Backend(self._engine)
 
     @property
     def shown(self) -> str:
