@@ -5,6 +5,7 @@ does not know may be another Glance's, and a store that has nothing of what it s
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from typing import Any
 from oslo_utils import timeutils
 
 from glance_flows import errors, states
-from glance_flows.db.inventory import Held
+from glance_flows.db.inventory import Held, Place
 from glance_flows.persistence.records import OPEN
 from glance_flows.ports import Listed
 from glance_flows.services import Services
@@ -75,6 +76,8 @@ class Audit:
         yield from self._runs()
 
     def _stores(self) -> Iterator[Finding]:
+        # With URLs that cannot be read nobody knows what they refer to.
+        readable = self._db.inventory.comparable and not self._db.inventory.sealed()
         for store in self._services.stores:
             inside = store.inside
             if inside is None:
@@ -82,32 +85,54 @@ class Audit:
                 continue
             try:
                 for page in _pages(inside.listing()):
-                    yield from self._strays(store, page)
+                    yield from self._strays(store, page, readable)
                 for upload in inside.unfinished():
                     yield from self._unfinished(store, upload)
             except errors.StoreError as failure:
                 yield Finding("not-looked-at", str(failure), store=store.name, advice="try again when it answers")
 
-    def _strays(self, store: Any, page: tuple[Listed, ...]) -> Iterator[Finding]:
+    def _strays(self, store: Any, page: tuple[Listed, ...], readable: bool) -> Iterator[Finding]:
         old = [item for item in page if self._old(item.modified)]
         names = [item.name for item in old]
         used = self._db.inventory.referenced(names, [item.url for item in old])
         known = self._db.inventory.images(names)
+        places = self._db.inventory.places_of(names)
         for item in old:
             image = known.get(item.name)
             if item.url in used or (image is not None and image.holder is not None):
                 continue
             what = f"{item.size} bytes named {item.name} that no location refers to"
-            certain = image is not None and image.status in _SETTLED and self._db.inventory.comparable
-            advice = "remove it with --repair" if certain else _advice(image)
+            meant = not readable or any(self._may_mean(each, store, item) for each in places.get(item.name, ()))
+            certain = image is not None and image.status in _SETTLED and not meant
+            advice = "remove it with --repair" if certain else _advice(image, meant)
             repair = self._removal(store, item) if certain else None
             yield Finding("data-without-row", what, item.name, store.name, item.modified, advice, repair)
+
+    def _may_mean(self, place: Place, store: Any, item: Listed) -> bool:
+        """Tell whether a location may refer to an object by another URL than the one it has today.
+
+        The folder of a store was moved, say, or the keys in its URLs were changed. What the location of another store
+        says is believed, unless it is the same file by another path.
+        """
+        if place.location is None or place.store in (None, store.name):
+            return True
+        try:
+            theirs = self._services.stores.holding(place.location).local_path(place.location.url)
+            mine = store.local_path(item.url)
+            return theirs is not None and mine is not None and os.path.samefile(theirs, mine)
+        except FileNotFoundError:
+            return False
+        except (errors.GlanceFlowsError, OSError):
+            return True
 
     def _removal(self, store: Any, item: Listed) -> Callable[[], bool]:
         def repair() -> bool:
             self._db.claims.hold(_HOLDER, item.name)
             try:
                 if item.url in self._db.inventory.referenced([item.name], [item.url]):
+                    return False
+                places = self._db.inventory.places_of([item.name]).get(item.name, ())
+                if any(self._may_mean(each, store, item) for each in places):
                     return False
                 store.delete(item.url)
             finally:
@@ -233,7 +258,9 @@ def _pages(items: Iterator[Listed]) -> Iterator[tuple[Listed, ...]]:
         yield page
 
 
-def _advice(image: Held | None) -> str:
+def _advice(image: Held | None, meant: bool = False) -> str:
     if image is None:
         return "this database has no such image: is it another Glance's?"
+    if meant:
+        return "a location may mean it: are metadata_encryption_key and the store's options what they were?"
     return f"its image is {image.status}: an upload may be under way"

@@ -90,6 +90,21 @@ class Inventory:
         rows = self._engine.read(lambda connection: list(connection.execute(query).mappings()))
         return {place.location.url for place in map(self._place, rows) if place.location is not None}
 
+    def sealed(self) -> bool:
+        """Tell whether there are URLs that were encrypted with a key that this configuration does not have at all."""
+        unlike = sa.not_(_locations.c.value.contains("://"))
+        query = sa.select(_locations.c.id).where(unlike, _locations.c.status != states.DELETED).limit(1)
+        return not self._crypt.enabled and bool(self._engine.read(lambda connection: connection.execute(query).first()))
+
+    def places_of(self, image_ids: Collection[str]) -> dict[str, list[Place]]:
+        """Return the locations of images that may have data, those that wait to be removed among them."""
+        mine = _locations.c.image_id.in_(sorted(image_ids))
+        query = sa.select(_locations).where(mine, _locations.c.status != states.DELETED)
+        found: dict[str, list[Place]] = {}
+        for row in self._engine.read(lambda connection: list(connection.execute(query).mappings())):
+            found.setdefault(row["image_id"], []).append(self._place(row))
+        return found
+
     def places(self) -> Iterator[Place]:
         """Yield every location of a live image that should have data."""
         last = 0
@@ -180,6 +195,8 @@ class Inventory:
         try:
             url = self._crypt.decrypt(row["value"])
         except errors.DatabaseError:
+            return Place(row["image_id"], row["id"], store, None)
+        if "://" not in url:  # encrypted, and this configuration has no key
             return Place(row["image_id"], row["id"], store, None)
         return Place(row["image_id"], row["id"], store, Location(row["id"], url, metadata, row["status"]))
 

@@ -66,6 +66,25 @@ class AuditTest(FlowCase):
         self.assertFalse(finding.repair())
         self.assertEqual(DATA, self.bytes_in(image_id, "s2"))
 
+    def test_data_whose_location_reads_otherwise_today(self) -> None:
+        """What a location refers to by another path, or by an encrypted URL, is never offered for removal."""
+        image_id = self.world.image(DATA)
+        path = self.put("s1", image_id)
+        for url in (f"file:///moved{path}", f"filesystem://{path}", "c2VhbGVkIHdpdGggYSBrZXkgdGhhdCBpcyBnb25l"):
+            with self.subTest(url):
+                self.change("image_locations", {"image_id": image_id}, value=url)
+                (finding,) = self.found("data-without-row")
+                self.assertIsNone(finding.repair)
+                self.assertIn("metadata_encryption_key", finding.advice)
+        self.assertEqual([image_id], [each.image for each in self.found("unreadable-row")])
+
+    def test_data_beside_a_location_that_cannot_be_read(self) -> None:
+        """The unreadable URL of one image may refer to what has the name of another."""
+        image_id, other = self.world.image(DATA), self.world.image(DATA)
+        self.put("s2", image_id)
+        self.change("image_locations", {"image_id": other}, value="c2VhbGVk")
+        self.assertEqual([None], [each.repair for each in self.found("data-without-row")])
+
     def test_data_of_a_held_image(self) -> None:
         image_id = self.world.image(DATA)
         self.put("s2", image_id)
