@@ -17,7 +17,7 @@ from glance_flows.run import Run
 from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
-PAGE = 250
+PAGE = 125
 _FIRST_PAGE = 20
 _KEPT_FAILURES = 1000
 _WATCHED = 5000
