@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
+from stevedore.exception import NoMatches
 from tooz import ToozError, coordination
 
 from glance_flows import errors
@@ -104,7 +105,7 @@ class Coordinator:
                 Path(self._url.removeprefix("file://").partition("?")[0]).mkdir(parents=True, exist_ok=True)
             backend = coordination.get_coordinator(self._url, member)
             backend.start(start_heart=True)
-        except (ToozError, OSError) as failure:
+        except (ToozError, OSError, NoMatches) as failure:
             shown = errors.redact(self._url)
             raise errors.ConfigurationError(
                 f"[glance_flows] coordination_url: {shown} cannot be used: {failure}"

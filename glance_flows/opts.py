@@ -3,6 +3,7 @@
 The sample configuration, the option reference and the man pages are generated from :func:`list_opts`.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -165,13 +166,22 @@ OWN_OPTS: list[cfg.Opt] = [
         default=False,
         help="Have files on their disk before they are recorded, so that a loss of power loses none of them; slower.",
     ),
-    cfg.IntOpt("run_retention", default=7, min=0, help="Days that a run which is over stays on the list of runs."),
+    cfg.IntOpt(
+        "run_retention", default=7, min=0, max=36500, help="Days that a run which is over stays on the list of runs."
+    ),
     cfg.IntOpt("stop_grace", default=30, min=0, help="Seconds that tasks in hand get to end when a process stops."),
-    cfg.IntOpt("lease_seconds", default=60, min=3, help="A run that shows no sign of life for so long is dead (C25)."),
+    cfg.IntOpt(
+        "lease_seconds",
+        default=60,
+        min=3,
+        max=86400,
+        help="A run that shows no sign of life for so long is dead (C25).",
+    ),
     cfg.IntOpt(
         "foreign_lease_seconds",
         default=3600,
         min=60,
+        max=30 * 86400,
         help="Likewise for an import that a glance-api runs: it renews its task only now and then.",
     ),
     cfg.IntOpt("store_timeout", default=300, min=1, help="Seconds without a byte after which a store is given up."),
@@ -179,7 +189,13 @@ OWN_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "http_timeout", default=60, min=1, help="Seconds to wait for a web server to connect or to send a byte."
     ),
-    cfg.IntOpt("chunk_size", default=256 * units.Ki, min=64 * units.Ki, help="Bytes read and written at a time."),
+    cfg.IntOpt(
+        "chunk_size",
+        default=256 * units.Ki,
+        min=64 * units.Ki,
+        max=64 * units.Mi,
+        help="Bytes read and written at a time.",
+    ),
     cfg.FloatOpt(
         "progress_interval", default=5.0, min=0.1, help="Seconds between two progress messages in a task row."
     ),
@@ -244,6 +260,9 @@ def load(
         conf(arguments, project=project, prog=program, usage="")
     except (cfg.Error, SystemExit) as failure:
         raise errors.ConfigurationError(f"cannot read the configuration: {failure}") from failure
+    except UnicodeDecodeError as failure:
+        named = ", ".join(arguments[1::2]) or "a file"
+        raise errors.ConfigurationError(f"cannot read the configuration: {named} is not text in UTF-8.") from failure
     check(conf)
     return conf
 
@@ -253,7 +272,7 @@ def check(conf: cfg.ConfigOpts) -> None:
 
     :raises ConfigurationError: naming the option
     """
-    for group, options in GROUPS:
+    for group, options in list_opts():
         for opt in options:
             _check_value(conf, group, opt)
     default = conf.glance_store.default_backend
@@ -267,7 +286,16 @@ def check(conf: cfg.ConfigOpts) -> None:
     key = conf.metadata_encryption_key
     if key is not None and len(key.encode()) not in (16, 24, 32):
         raise errors.ConfigurationError("metadata_encryption_key must have 16, 24 or 32 characters.")
+    _check_hash(conf.hashing_algorithm)
     _name_obsolete(conf)
+
+
+def _check_hash(name: str) -> None:
+    """Refuse what hashlib does not have, and what has no length of its own."""
+    try:
+        hashlib.new(name, usedforsecurity=False).hexdigest()
+    except (ValueError, TypeError) as failure:
+        raise errors.ConfigurationError(f"hashing_algorithm: there is no hash of the name {name!r}.") from failure
 
 
 def _name_obsolete(conf: cfg.ConfigOpts) -> None:
@@ -283,8 +311,12 @@ def _check_value(conf: cfg.ConfigOpts, group: str | None, opt: cfg.Opt) -> None:
         _ = conf[opt.dest] if group is None else conf[group][opt.dest]
     except (cfg.ConfigFileValueError, ValueError) as failure:
         section = f"[{group}] " if group else ""
-        told = _WHERE.sub("", str(failure))
-        raise errors.ConfigurationError(f"{section}{opt.name} has an invalid value: {told}") from failure
+        raise errors.ConfigurationError(f"{section}{opt.name} has an invalid value: {plain(failure)}") from failure
+
+
+def plain(failure: Exception) -> str:
+    """Return what is wrong with a value, without where oslo.config found it."""
+    return _WHERE.sub("", str(failure))
 
 
 def require_stores(conf: cfg.ConfigOpts) -> None:

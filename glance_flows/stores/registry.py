@@ -1,6 +1,8 @@
 """The stores of this host, from its configuration (D2)."""
 
 import logging
+import os
+import re
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -37,7 +39,9 @@ class Stores:
         :raises ConfigurationError: there are none, or a type or an option of one is wrong
         """
         opts.require_stores(conf)
-        stores = {name: _load(conf, name, kind) for name, kind in conf.enabled_backends.items()}
+        staging = str(conf[states.STAGING_STORE].filesystem_store_datadir)
+        folders = {os.path.realpath(staging): states.STAGING_STORE}
+        stores = {name: _load(conf, name, kind, folders) for name, kind in conf.enabled_backends.items()}
         return cls(stores, conf.glance_store.default_backend)
 
     def __iter__(self) -> Iterator[DriverStore]:
@@ -84,25 +88,26 @@ class Stores:
         return sorted(known, key=lambda pair: (pair[1].name != self.default, -pair[1].weight))
 
 
-def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
+def _load(conf: cfg.ConfigOpts, name: str, kind: str, folders: dict[str, str]) -> DriverStore:
     if name in states.RESERVED_STORES or name.startswith(states.RESERVED_PREFIX):
         raise errors.ConfigurationError(f"enabled_backends: the name {name} is reserved.")
     trouble = None
     try:
         instance: Any = _driver_class(kind)(conf, name)
+        _check_values(name, instance)
         instance.configure(re_raise_bsc=True)
     except RuntimeError as failure:
         raise errors.ConfigurationError(
             f"enabled_backends: the store {name} has the unknown type {kind!r}."
         ) from failure
     except cfg.ConfigFileValueError as failure:
-        raise errors.ConfigurationError(f"[{name}]: {failure}") from failure
+        raise errors.ConfigurationError(f"[{name}]: {opts.plain(failure)}") from failure
     except (glance_store.BadStoreConfiguration, OSError) as failure:
         # One store that is out of order, for a disk that is not mounted, say, must not keep the others from work.
         trouble = str(getattr(failure, "msg", None) or failure).strip().rstrip(".")
         LOG.error("The store %s takes no images for now: %s", name, trouble)
     if isinstance(instance, FileDriver) and trouble is None:
-        _check_paths(name, instance)
+        _check_paths(name, instance, folders)
     own = conf.glance_flows
     if isinstance(instance, FileDriver):
         instance.sync = own.sync_stores
@@ -110,12 +115,32 @@ def _load(conf: cfg.ConfigOpts, name: str, kind: str) -> DriverStore:
     return DriverStore(name, kind, instance, patience, own.chunk_size, trouble)
 
 
-def _check_paths(name: str, instance: FileDriver) -> None:
-    """Refuse folders whose paths a URL of a location cannot hold: the data would be stored and never found again."""
+def _check_values(name: str, instance: Any) -> None:
+    """Read the options that the driver reads when it is too late to refuse them."""
+    _ = instance.weight
+    if not isinstance(instance, FileDriver):
+        return
+    mode = str(instance.store_conf.filesystem_store_file_perm)
+    if not re.fullmatch(r"0|-?[1-7][0-7]*", mode):
+        raise errors.ConfigurationError(f"[{name}] filesystem_store_file_perm = {mode} is not an octal number.")
+
+
+def _check_paths(name: str, instance: FileDriver, folders: dict[str, str]) -> None:
+    """Refuse folders whose paths a URL of a location cannot hold: the data would be stored and never found again.
+
+    And those with two uses: what is removed from the one would be gone from the other, too.
+
+    :param folders: those that have a use already, and what uses them
+    """
     for path in instance.candidates(""):
         wrong = next((character for character in path if character in "?#"), None)
         if wrong is not None:
             raise errors.ConfigurationError(f"[{name}]: the path {path} holds a {wrong!r}, which a location cannot.")
+        user = folders.setdefault(os.path.realpath(path), name)
+        if user != name:
+            raise errors.ConfigurationError(
+                f"[{name}] filesystem_store_datadir: {path.rstrip('/')} is the folder of [{user}] already."
+            )
 
 
 def _driver_class(kind: str) -> Any:

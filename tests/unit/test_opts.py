@@ -114,6 +114,14 @@ class TestLoad(base.TestCase):
             "metadata_encryption_key": ("= 0123456789abcdef", "= short"),
             "default_backend": ("default_backend = cheap", "default_backend = elsewhere"),
             "default_backend ": ("default_backend = cheap", ""),
+            "hashing_algorithm": ("= sha256", "= sha999"),
+            "hashing_algorithm ": ("= sha256", "= shake_128"),
+            "max_pool_size": ("[database]", "[database]\nmax_pool_size = many"),
+            "lease_seconds": (
+                "[taskflow_executor]",
+                "[glance_flows]\nlease_seconds = 99999999999999\n[taskflow_executor]",
+            ),
+            "chunk_size": ("[taskflow_executor]", "[glance_flows]\nchunk_size = 99999999999999\n[taskflow_executor]"),
             "engine_mode": ("engine_mode = serial", "engine_mode = magic"),
             "max_workers": ("max_workers = 3", "max_workers = 0"),
             "allowed_ports": ("[8080]", "[http]"),
@@ -131,11 +139,18 @@ class TestLoad(base.TestCase):
             "enabled_backends names no store": ("enabled_backends = fast:file, cheap:file", ""),
             "enabled_import_methods: there is no import method 'by-post'": ("glance-direct,copy", "by-post,copy"),
             "[database] connection is not set": ("connection = sqlite:///{root}/glance.sqlite", ""),
+            "[cheap]: Value for option weight is not valid": ("weight = 7", "weight = heavy"),
+            "[cheap] filesystem_store_file_perm = 999": ("weight = 7", "filesystem_store_file_perm = 999"),
+            "[cheap] filesystem_store_datadir: {root}/fast is the folder of [fast] already": (
+                "{root}/cheap",
+                "{root}/fast",
+            ),
+            "{root}/fast is the folder of [os_glance_staging_store] already": ("{root}/staging", "{root}/x/../fast"),
             "[database] connection is not the URL": ("sqlite:///{root}/glance.sqlite", "nonsense"),
         }
         for words, (old, new) in wrong.items():
             failure = self.assertRaises(errors.ConfigurationError, Services.from_conf, self.changed(old, new))
-            self.assertIn(words, str(failure))
+            self.assertIn(words.replace("{root}", str(self.root)), str(failure))
 
     def test_files_that_cannot_be_read(self) -> None:
         """D2: a missing or malformed file is told by its name."""
@@ -144,6 +159,9 @@ class TestLoad(base.TestCase):
         self.assertIn(str(missing), str(failure))
         failure = self.assertRaises(errors.ConfigurationError, self.load, "no section\n= 1\n", "broken.conf")
         self.assertIn("broken.conf", str(failure))
+        (self.root / "binary.conf").write_bytes(b"\xff\xfe")
+        failure = self.assertRaises(errors.ConfigurationError, opts.load, [self.root / "binary.conf"])
+        self.assertIn("binary.conf is not text", str(failure))
 
     def test_several_files_and_a_directory(self) -> None:
         """D2: later files win, those of a directory in the order of their names."""
