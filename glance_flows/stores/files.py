@@ -54,11 +54,24 @@ class FileDriver(filesystem.Store):
         return f"file://{path}", contents.size, contents.checksum, contents.hash_value, metadata
 
     def candidates(self, image_id: str) -> list[str]:
-        """Return every path at which the file of an image can be."""
+        """Return every path at which the file of an image can be.
+
+        :raises OSError: the driver was never configured
+        """
+        if not hasattr(self, "multiple_datadirs"):
+            raise OSError("its directory is not configured")
         if not self.multiple_datadirs:
             return [os.path.join(self.datadir, image_id)]
         rows = (self.priority_data_map[priority] for priority in self.priority_list)
         return [os.path.join(directory, image_id) for row in rows for directory in row]
+
+    def delete(self, location: Any, context: Any = None) -> None:
+        """Delete an image file; the same arguments as the driver's own, but it is told why it cannot be done."""
+        path = location.store_location.path
+        try:
+            os.unlink(path)
+        except FileNotFoundError as failure:
+            raise glance_store.NotFound(image=path) from failure
 
     def listing(self) -> Iterator[Listed]:
         """Yield every file in the directories of the store."""

@@ -154,11 +154,16 @@ class DriverStore:
                 call.wait(f"the clearing up in the store {self.name}", self._patience)
 
     def url_of(self, image_id: str) -> str | None:
-        """Return where the store has, or would put, an image; None if that cannot be known beforehand."""
-        if self.trouble is not None:
-            return None
+        """Return where the store has, or would put, an image; None if that cannot be known, or can be nowhere.
+
+        :raises StoreUnavailable: it could be known if the store were in order
+        """
+        if self.trouble is not None and (isinstance(self._driver, FileDriver) or self.kind in _PREFIXED):
+            raise errors.StoreUnavailable(f"cannot look into the store {self.name}: {self.trouble}.")
         if isinstance(self._driver, FileDriver):
-            paths = self._driver.candidates(image_id)
+            paths = [path for path in self._driver.candidates(image_id) if _may_be(path)]
+            if not paths:
+                return None
             there = [path for path in paths if os.path.exists(path)]
             return f"file://{(there or paths)[0]}"
         if self.kind in _PREFIXED and self._driver.url_prefix:
@@ -191,3 +196,9 @@ class DriverStore:
         except Exception as failure:
             text = getattr(failure, "msg", None) or str(failure) or type(failure).__name__
             raise errors.StoreError(f"{attempt}: {str(text).strip()}") from failure
+
+
+def _may_be(path: str) -> bool:
+    """Tell whether there can be a file of this path: not below something that is no directory."""
+    folder = os.path.dirname(path)
+    return os.path.isdir(folder) or not os.path.lexists(folder)

@@ -41,6 +41,25 @@ class TestFileDriver(base.TestCase):
         self.add(store, staged)
         self.assertEqual(0o640, (self.root / "f" / "a").stat().st_mode & 0o777)
 
+    def test_below_what_is_no_directory(self) -> None:
+        """F6: where no file can be none is looked for when an upload is undone."""
+        store, staged = self.prepare()
+        (self.root / "f").rmdir()
+        self.assertIsNotNone(store.url_of("a"))
+        (self.root / "f").touch()
+        self.assertIsNone(store.url_of("a"))
+        failure = self.assertRaises(errors.StoreError, store.delete, f"file://{self.root}/f/a")
+        self.assertIn("Not a directory", str(failure))
+        self.assertRaisesRegex(errors.StoreError, "Not a directory", self.add, store, staged)
+
+    def test_a_store_out_of_order(self) -> None:
+        """F6: where nobody can look it is not said that there is nothing."""
+        (self.root / "f").symlink_to("/proc/there is no such folder")
+        conf = make_conf(self.root, "f")
+        store = Stores.from_conf(conf).get("f")
+        self.assertIsNotNone(store.trouble)
+        self.assertRaisesRegex(errors.StoreUnavailable, "store f", store.url_of, "a")
+
     def test_holes(self) -> None:
         """D2: with filesystem_thin_provisioning zeros take no room, and are read as they were."""
         data = b"start".ljust(1 << 20, b"\0") + b"end" + bytes(1 << 20)
