@@ -103,7 +103,7 @@ class StagingArea:
         :raises UnsafeImage: see :meth:`accept`
         """
         path = self.path(image_id)
-        if not path.is_file():
+        if path.is_symlink() or not path.is_file():  # what a link leads to, nobody has staged
             raise errors.Conflict(f"nothing is staged for image {image_id} in this host's staging area.")
         contents = self.digest(path, algorithm=algorithm, disk_format=disk_format, cancel=cancel, progress=progress)
         return Staged(str(path), self.accept(contents), ours=True)

@@ -60,6 +60,15 @@ class TestFileDriver(base.TestCase):
         self.assertIsNotNone(store.trouble)
         self.assertRaisesRegex(errors.StoreUnavailable, "store f", store.url_of, "a")
 
+    def test_a_link_in_the_staging_area(self) -> None:
+        """C24: a file elsewhere on the host is not what was staged."""
+        self.prepare()
+        (self.root / "elsewhere").write_bytes(DATA)
+        (self.root / "staging" / "b").symlink_to(self.root / "elsewhere")
+        area = StagingArea(make_conf(self.root, "f"))
+        watched = {"cancel": CancelToken(), "progress": ProgressBoard()}
+        self.assertRaises(errors.Conflict, area.look, "b", algorithm="sha256", disk_format=None, **watched)
+
     def test_holes(self) -> None:
         """D2: with filesystem_thin_provisioning zeros take no room, and are read as they were."""
         data = b"start".ljust(1 << 20, b"\0") + b"end" + bytes(1 << 20)
