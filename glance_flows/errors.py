@@ -51,6 +51,10 @@ class DatabaseError(GlanceFlowsError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class StateUnavailable(DatabaseError):
+    """The database of the flows' state cannot be used."""
+
+
 class StateLost(DatabaseError):
     """The state of the run could not be saved; it can be resumed from where it was last saved."""
 
@@ -77,6 +81,10 @@ class NotFound(GlanceFlowsError):
     """There is no such image."""
 
     status = HTTPStatus.NOT_FOUND
+
+
+class NoSuchRun(NotFound):
+    """There is no such run."""
 
 
 class Conflict(GlanceFlowsError):

@@ -8,7 +8,9 @@ from glance_flows import errors
 
 _HINTS: dict[type[errors.GlanceFlowsError], str] = {
     errors.NotFound: "glance-flows image list shows those there are.",
+    errors.NoSuchRun: "glance-flows run list --all shows those that are remembered.",
     errors.DatabaseError: "Look at [database] connection.",
+    errors.StateUnavailable: "Look at [glance_flows] persistence_connection and state_path.",
 }
 
 

@@ -102,7 +102,7 @@ class Records:
         """
         found = self._read(sa.select(runs).where(runs.c.id == run_id))
         if not found:
-            raise errors.NotFound(f"there is no run {run_id}.")
+            raise errors.NoSuchRun(f"there is no run {run_id}.")
         return found[0]
 
     def page(self, *, limit: int = 500, after: str = "", open_only: bool = False, **equal: Any) -> list[Record]:

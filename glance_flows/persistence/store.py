@@ -60,7 +60,7 @@ class Persistence:
             metadata.create_all(self._engine)
             _index_parents(self._engine)
         except Exception as failure:
-            raise errors.DatabaseError(
+            raise errors.StateUnavailable(
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
         self._checked = True
@@ -83,7 +83,7 @@ class Persistence:
         try:
             theirs = sa.inspect(self._engine).has_table("images")
         except sa.exc.SQLAlchemyError as failure:
-            raise errors.DatabaseError(
+            raise errors.StateUnavailable(
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
         if theirs:
@@ -103,7 +103,7 @@ class Persistence:
         try:
             there = sa.inspect(self._engine).has_table("runs")
         except sa.exc.SQLAlchemyError as failure:
-            raise errors.DatabaseError(
+            raise errors.StateUnavailable(
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
         if not there:
