@@ -21,7 +21,10 @@ class Scrub(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Run the pass, or list what it would remove; return 1 when something could not be removed (S7)."""
+        """Run the pass, or list what it would remove; return 1 when something could not be removed (S7).
+
+        :raises StoreUnavailable: this host has no such store; a misspelt name would remove nothing for ever
+        """
         from glance_flows.coordination import Coordinator
         from glance_flows.scrubber import Scrubber
 
@@ -32,6 +35,8 @@ class Scrub(base.Command):
             if parsed_args.dry_run:
                 scrubbing.list_due(Scrubber(runner, **wanted).due(), as_json=as_json)
                 return 0
+            if parsed_args.store is not None:
+                runner.services.stores.get(parsed_args.store)
             progress = scrubbing.Progress(shown=not self.context.quiet)
             scrubber = Scrubber(runner, **wanted, told=progress)
             signals = self.context.signals

@@ -328,6 +328,9 @@ class TestCommands(Processes):
         self.assertRegex(
             child.out, r"^1 images scrubbed, 10 bytes freed in \d+\.\d s, \d+\.\d images a second; 0 failures\n$"
         )
+        child = self.flows("scrub", "--store", "misspelt")
+        self.assertEqual((1, ""), (child.end(), child.out), child.err)
+        self.assertIn("there are: s1, s2", child.err)
         before = self.world.picture()
         child = self.flows("scrub", "--dry-run", "-f", "json")
         self.assertEqual((0, 2), (child.end(), child.report["images"]))
