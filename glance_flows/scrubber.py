@@ -19,6 +19,7 @@ from glance_flows.runner import Runner
 LOG = logging.getLogger(__name__)
 PAGE = 125
 _FIRST_PAGE = 20
+_FOR_EVER = 50 * 366 * 24 * 3600
 _KEPT_FAILURES = 1000
 _WATCHED = 5000
 #: Seconds that a page is to take at most: what somebody else could do meanwhile should not be kept from him (S14).
@@ -114,7 +115,8 @@ class Scrubber:
 
     def selection(self) -> Selection:
         """Return what is due now."""
-        before = timeutils.utcnow() - timedelta(seconds=self._conf.scrub_time)
+        # Longer than there have been images is for ever, however long it is.
+        before = timeutils.utcnow() - timedelta(seconds=min(self._conf.scrub_time, _FOR_EVER))
         return Selection(before=before, **self._filters)
 
     def due(self) -> Iterator[PendingImage]:

@@ -51,5 +51,8 @@ def may_change(status: str, to: str) -> bool:
 
 
 def is_reserved_property(name: str) -> bool:
-    """Tell whether ``name`` is a property that no user or plugin may write (C28)."""
-    return name.startswith(RESERVED_PREFIX)
+    """Tell whether ``name`` is a property that no user or plugin may write (C28).
+
+    Some databases take names for equal that differ in case or in blanks around them.
+    """
+    return name.strip().casefold().startswith(RESERVED_PREFIX)

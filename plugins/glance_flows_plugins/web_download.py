@@ -49,8 +49,7 @@ class Download(Stage):
         with urllib3.PoolManager(timeout=timeout, headers=headers, retries=False) as pool:
             response = _open(pool, str(request.uri), conf)
             try:
-                length = response.headers.get("Content-Length")
-                size = int(length) if length is not None and length.isdigit() else None
+                size = _size(response)
                 yield Source(_chunks(response, conf.glance_flows.chunk_size), size, lambda: _stop(response))
             finally:
                 response.close()
@@ -100,6 +99,20 @@ def _open(pool: urllib3.PoolManager, uri: str, conf: Any) -> urllib3.BaseHTTPRes
         except errors.BadRequest as failure:
             raise errors.SourceFailed(f"the server redirects to where it must not: {failure}") from failure
     raise errors.SourceFailed(f"the server redirects more than {_REDIRECTS} times.")
+
+
+def _size(response: urllib3.BaseHTTPResponse) -> int | None:
+    """Return how many bytes the server announces, None where it does not.
+
+    :raises SourceFailed: it announces what cannot be, or encodes the data although it was asked not to
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise errors.SourceFailed(f"the server sends the data encoded as {encoding}, which it was asked not to.")
+    length = response.headers.get("Content-Length")
+    if length is not None and not length.strip().isdigit():
+        raise errors.SourceFailed(f"the server announces a Content-Length of {length!r}.")
+    return int(length) if length is not None else None
 
 
 def _chunks(response: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:

@@ -277,7 +277,7 @@ class OvertakenTest(FlowTestCase, base.TestCase):
     """C25: a process that stood still past its lease writes nothing more, and removes nothing that is not its own."""
 
     def configure(self) -> dict[str, Any]:
-        return {"glance_flows": {"state_path": self.root / "state", "lease_seconds": 3, "chunk_size": 65536}}
+        return {"glance_flows": {"state_path": self.root / "state", "lease_seconds": 8, "chunk_size": 65536}}
 
     def standing(self, image_id: str) -> tuple[Any, Any]:
         self.services.persistence.ready()
