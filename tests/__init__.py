@@ -7,6 +7,8 @@ processes it starts. The tests send signals to real processes, so they begin wit
 import signal
 import threading
 
+from tests.base import warnings_are_errors
+
 
 def _usual_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
@@ -15,5 +17,7 @@ def _usual_signals() -> None:
             signal.signal(number, usual)
 
 
+# Before any test module imports the library, so that what it does on import is held to the same rule.
+warnings_are_errors()
 if threading.current_thread() is threading.main_thread():
     _usual_signals()
