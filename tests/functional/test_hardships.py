@@ -258,16 +258,20 @@ def _copying(conf: str, spec: str, asked: Any) -> None:
     from glance_flows.stores.reader import StagedReader
 
     pieces = StagedReader.pieces
+    runners: list[Runner] = []
 
     def slowly(reader: StagedReader) -> Any:
         for number, piece in enumerate(pieces(reader)):
             if number == 1:
-                asked.send_bytes(b"here")
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # Not in the middle of a transaction: SQLite would keep everybody else waiting.
+                with runners[0]._pulse._beating:
+                    asked.send_bytes(b"here")
+                    os.kill(os.getpid(), signal.SIGSTOP)
             yield piece
 
     StagedReader.pieces = slowly  # type: ignore[method-assign]
     with Runner(Services.from_conf(opts.load([Path(conf)]))) as runner:
+        runners.append(runner)
         run = runner.submit(FlowSpec.from_json(spec))
         run.wait()
     asked.send_bytes(f"{type(run.error).__name__}".encode())
@@ -277,7 +281,7 @@ class OvertakenTest(FlowTestCase, base.TestCase):
     """C25: a process that stood still past its lease writes nothing more, and removes nothing that is not its own."""
 
     def configure(self) -> dict[str, Any]:
-        return {"glance_flows": {"state_path": self.root / "state", "lease_seconds": 8, "chunk_size": 65536}}
+        return {"glance_flows": {"state_path": self.root / "state", "lease_seconds": 4, "chunk_size": 65536}}
 
     def standing(self, image_id: str) -> tuple[Any, Any]:
         self.services.persistence.ready()
