@@ -25,7 +25,11 @@ class TestExclusionOnSQLite(BesideGlanceTestCase):
 
     def _copy_by_glance(self, image_id: str, store: str) -> requests.Response:
         body = {"method": {"name": "copy-image"}, "stores": [store]}
-        return self.glance.request("POST", f"images/{image_id}/import", json=body)
+        for _ in range(5):
+            answer = self.glance.request("POST", f"images/{image_id}/import", json=body)
+            if answer.status_code != 500:
+                break  # on SQLite a Glance answers so when somebody else writes at the same moment
+        return answer
 
     def _aged(self, task_id: str, **age: int) -> None:
         """Let a task have given its last sign of life some time ago."""
@@ -117,9 +121,12 @@ class TestExclusionOnSQLite(BesideGlanceTestCase):
             thread.start()
             saves.wait_for_one()
             self.assertIsInstance(held.let_go(), errors.LockLost)
-            self.assertEqual([], held.run.leftovers.items)
+            # What it had written before it noticed is written down, and goes when the image is free again (F6).
+            self.assertTrue(all("s2" in item for item in held.run.leftovers.items))
         thread.join()
         wait_for_import(self.glance, image_id)
+        for run in self.runner.resume():
+            run.wait(30)
         self.assert_held_by({"s1", "s3"}, image_id, DATA)
 
     def _overtaken(self, image_id: str, run: Run) -> bool:
