@@ -55,6 +55,12 @@ class StateUnavailable(DatabaseError):
     """The database of the flows' state cannot be used."""
 
 
+class BoardUnavailable(GlanceFlowsError):
+    """The jobboard cannot be used."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class StateLost(DatabaseError):
     """The state of the run could not be saved; it can be resumed from where it was last saved."""
 

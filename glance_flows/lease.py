@@ -16,13 +16,15 @@ class Lease:
 
     :param seconds: how long the lease lasts
     :param renew: renews it and tells whether it is still held; raises :class:`errors.DatabaseError` if nobody knows
+    :param asked: when the statement was sent that took the run, in monotonic time; the process may have stood still
+        right after it
     """
 
-    def __init__(self, seconds: float, renew: Callable[[], bool]) -> None:
+    def __init__(self, seconds: float, renew: Callable[[], bool], asked: float) -> None:
         # What is begun in time must end before others may take over, and their clocks may be a little ahead.
         self._safe = seconds * 0.75
         self._renew = renew
-        self._until = time.monotonic() + self._safe
+        self._until = asked + self._safe
         self._lock = threading.Lock()
         self._lost: errors.LockLost | None = None
 

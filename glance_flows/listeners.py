@@ -53,9 +53,12 @@ class Pulse:
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
         self._thread.start()
 
-    def add(self, run: Run) -> None:
-        """Watch over a run until it is over; from here on it knows whether it may go on."""
-        run.token.lease = Lease(self._lease, lambda: self._still_ours(run))
+    def add(self, run: Run, asked: float) -> None:
+        """Watch over a run until it is over; from here on it knows whether it may go on.
+
+        :param asked: when the statement was sent that made the run this process's, in monotonic time
+        """
+        run.token.lease = Lease(self._lease, lambda: self._still_ours(run), asked)
         with self._lock:
             self._watched[run.id] = _Watched(run)
         self._work.set()

@@ -12,7 +12,7 @@ from glance_flows import (
     flows,  # noqa: F401  a run names its flow, which is known once its module was read
 )
 from glance_flows.flow import Flow, FlowSpec, tasks_of
-from glance_flows.persistence.records import OPEN, RUNNING, Record
+from glance_flows.persistence.records import OPEN, POSTED, RUNNING, Record
 from glance_flows.run import Run
 from glance_flows.services import Services
 
@@ -47,7 +47,7 @@ class Resumption:
             return
         after = ""
         while page := self._records.page(after=after, open_only=True):
-            yield from page
+            yield from (record for record in page if record.state != POSTED)  # those are the conductors'
             after = page[-1].id
 
     def take(self, record: Record) -> Run:

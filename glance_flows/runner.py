@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +16,10 @@ from glance_flows.flow import Flow, FlowSpec
 from glance_flows.identity import Identity
 from glance_flows.listeners import Pulse
 from glance_flows.notify import Notifier
-from glance_flows.persistence.records import FAILURE, RUNNING, SUCCESS, SUSPENDED, Record
+from glance_flows.persistence.postings import NORMAL, PRIORITIES
+from glance_flows.persistence.records import FAILURE, POSTED, SUCCESS, SUSPENDED, Record
+from glance_flows.placement import needs_of
+from glance_flows.posted import Posted
 from glance_flows.resumption import Resumption
 from glance_flows.run import Run
 from glance_flows.services import Services
@@ -36,7 +38,7 @@ class Runner:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.holder = f"{services.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         conf = services.conf
         workers = conf.taskflow_executor.max_workers
         self._mode = conf.taskflow_executor.engine_mode
@@ -69,7 +71,7 @@ class Runner:
         :return: the run, already under way
         :raises GlanceFlowsError: the request is refused at the door, and nothing of it is left (C2 to C9)
         """
-        run = self._started(self._admitted(spec, identity))
+        run = self._begun(spec, identity)
         self._flows.submit(self._execute, run)
         return run
 
@@ -78,7 +80,7 @@ class Runner:
 
         :raises GlanceFlowsError: the request was refused, or what failed, after everything was put back
         """
-        run = self._started(self._admitted(spec, identity))
+        run = self._begun(spec, identity)
         self._execute(run)
         return run.result()
 
@@ -89,9 +91,47 @@ class Runner:
         :raises BadRequest: runs of this flow do not outlive their process
         :raises GlanceFlowsError: the request is refused at the door
         """
-        if not spec.factory.persisted:
-            raise errors.BadRequest(f"a run of the flow {spec.flow} does not outlive its process.")
-        return self._admitted(spec, identity, SUSPENDED)
+        _refuse_fleeting(spec)
+        run = Run(self._resolved(spec, identity))
+        run.state = SUSPENDED
+        self._write_down(run)
+        return run
+
+    def post(self, spec: FlowSpec, *, identity: Identity | None = None, priority: str = NORMAL) -> Posted:
+        """Admit a flow and leave it to whichever host runs ``glance-flows conductor`` (F5).
+
+        A jobboard that cannot be reached delays the run and loses nothing: conductors look into the list of runs, too.
+
+        :param priority: ``high``, ``normal`` or ``low``; within one the oldest run is the first
+        :return: the run, as it can be followed from anywhere
+        :raises ConfigurationError: no jobboard is configured
+        :raises BadRequest: runs of this flow do not outlive their process, or there is no such priority
+        :raises GlanceFlowsError: the request is refused at the door
+        """
+        _refuse_fleeting(spec)
+        if priority not in PRIORITIES:
+            raise errors.BadRequest(f"priority: {priority!r} is none of {', '.join(PRIORITIES)}.")
+        board, persistence = self.services.board, self.services.persistence
+        run = Run(self._resolved(spec, identity))
+        persistence.ready()
+        record = Record(run.id, run.spec, POSTED, self.holder, version=VERSION, image_id=run.image_id)
+        posting = persistence.postings.create(record, needs_of(run.spec, self.services), priority)
+        try:
+            if board.count() < self.services.conf.glance_flows.jobboard_window:
+                board.post(run.id, posting.details, priority)
+        except errors.BoardUnavailable as failure:
+            LOG.warning("Run %s is not on the board yet; a conductor puts it there: %s", run.id, failure)
+        return Posted(run.id, persistence.records)
+
+    def work(self, record: Record) -> Run:
+        """Take a run over and see it through here and now; for conductors.
+
+        :return: the run, which has ended one way or the other
+        :raises Conflict: it cannot be taken up, and why
+        """
+        run = self._taken_over(Resumption(self.services, self.holder, self.build), record)
+        self._execute(run, record)
+        return run
 
     def resume(
         self, run_id: str | None = None, *, told: Callable[[Record, str], None] = lambda record, why: None
@@ -116,10 +156,6 @@ class Runner:
                 told(record, str(why))
         return found
 
-    def why_not_resumed(self, record: Record) -> str | None:
-        """Tell why a run cannot be taken up by this process; None if it can."""
-        return Resumption(self.services, self.holder, self.build).why_not(record)
-
     def cancel(self, run_id: str, reason: str = "the run was cancelled.") -> Run | None:
         """Have a run stopped and undone, wherever it is (C27).
 
@@ -137,10 +173,13 @@ class Runner:
         return None if resumption.alive(record) else self._taken(resumption, record)
 
     def _taken(self, resumption: Resumption, record: Record) -> Run:
-        run = resumption.take(record)
-        self._started(run, record.leftovers)
+        run = self._taken_over(resumption, record)
         self._flows.submit(self._execute, run, record)
         return run
+
+    def _taken_over(self, resumption: Resumption, record: Record) -> Run:
+        asked = time.monotonic()
+        return self._started(resumption.take(record), asked, record.leftovers)
 
     def build(self, spec: FlowSpec) -> Flow:
         """Return the flow of an admitted specification; a test may put something else in its place."""
@@ -150,11 +189,6 @@ class Runner:
         """Ask every run to stop and undo what it did."""
         for run in list(self._runs.values()):
             run.cancel(reason)
-
-    def suspend_all(self) -> None:
-        """Ask every run to stop after the tasks in hand, so that it can be resumed anywhere."""
-        for run in list(self._runs.values()):
-            run.suspend()
 
     def stop(self, grace: float | None = None) -> list[str]:
         """Suspend every run, and give the tasks in hand some time to end.
@@ -168,7 +202,8 @@ class Runner:
         waited = float(self.services.conf.glance_flows.stop_grace) if grace is None else grace
         end = time.monotonic() + waited
         runs = [run for run in list(self._runs.values()) if run.spec.factory.persisted]
-        self.suspend_all()
+        for run in runs:
+            run.suspend()
         late = [run for run in runs if not run.wait(max(0.0, end - time.monotonic()))]
         for run in late:
             self._pulse.remove(run)
@@ -185,26 +220,32 @@ class Runner:
         self._pulse.close()
         self.services.close()
 
-    def _admitted(self, spec: FlowSpec, identity: Identity | None, state: str = RUNNING) -> Run:
+    def _resolved(self, spec: FlowSpec, identity: Identity | None) -> FlowSpec:
         admit = spec.factory.admit
-        resolved = admit(spec, self.services, identity) if admit is not None else spec
-        run = Run(resolved)
-        run.state = state
-        if resolved.factory.persisted:
-            self.services.persistence.ready()
-            record = Record(run.id, resolved, state, self.holder, version=VERSION, image_id=run.image_id)
-            self.services.persistence.records.create(record)
-        return run
+        return admit(spec, self.services, identity) if admit is not None else spec
 
-    def _started(self, run: Run, before: tuple[Mapping[str, str], ...] = ()) -> Run:
+    def _begun(self, spec: FlowSpec, identity: Identity | None) -> Run:
+        run = Run(self._resolved(spec, identity))
+        asked = time.monotonic()
+        if run.spec.factory.persisted:
+            self._write_down(run)
+        return self._started(run, asked)
+
+    def _write_down(self, run: Run) -> None:
+        self.services.persistence.ready()
+        record = Record(run.id, run.spec, run.state, self.holder, version=VERSION, image_id=run.image_id)
+        self.services.persistence.records.create(record)
+
+    def _started(self, run: Run, asked: float, before: tuple[Mapping[str, str], ...] = ()) -> Run:
         """Watch over a run from now on, though it may have to wait for a thread; what it leaves is written at once.
 
+        :param asked: when the statement was sent that made the run ours, in monotonic time: the lease counts from then
         :param before: what an earlier process left of it
         """
         self._runs[run.id] = run
         if run.spec.factory.persisted:
             run.leftovers.told = lambda: self._note(run, before)
-            self._pulse.add(run)
+            self._pulse.add(run, asked)
         return run
 
     def _note(self, run: Run, before: tuple[Mapping[str, str], ...]) -> None:
@@ -267,6 +308,11 @@ class Runner:
             LOG.error("The end of run %s could not be written down: %s", run.id, lost)
             return errors.StateLost(f"run {run.id} has ended, but that could not be written down: {lost}")
         return None
+
+
+def _refuse_fleeting(spec: FlowSpec) -> None:
+    if not spec.factory.persisted:
+        raise errors.BadRequest(f"a run of the flow {spec.flow} does not outlive its process.")
 
 
 def _lost(run: Run) -> bool:

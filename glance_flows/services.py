@@ -1,11 +1,14 @@
 """The services of one host, made from its configuration: what a runner hands to the tasks of a flow."""
 
+import functools
+import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
 from oslo_config import cfg
 
 from glance_flows import methods, opts
+from glance_flows.board import JobBoard
 from glance_flows.db import Database
 from glance_flows.methods import ImportMethod
 from glance_flows.notify import Notifier
@@ -46,6 +49,19 @@ class Services:
             persistence=Persistence.from_conf(conf),
         )
 
+    @property
+    def host(self) -> str:
+        """The name of this host, as other hosts are told it."""
+        return str(self.conf.glance_flows.host or socket.gethostname())
+
+    @functools.cached_property
+    def board(self) -> JobBoard:
+        """The jobboard; opened when it is first asked for, since most runs need none.
+
+        :raises ConfigurationError: there is none, or it cannot be used
+        """
+        return JobBoard.from_conf(self.conf)
+
     def injected(self) -> dict[str, Any]:
         """Return the services by the names under which tasks ask for them."""
         return {
@@ -60,3 +76,5 @@ class Services:
         """Close what is open."""
         self.db.close()
         self.persistence.close()
+        if "board" in vars(self):
+            self.board.close()

@@ -1,5 +1,6 @@
-"""``--no-wait``: a run in a process of its own, which outlives the command and its terminal."""
+"""Runs that outlive the command: ``--no-wait`` in a process of their own, ``--post`` on whatever host takes them."""
 
+import argparse
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,32 @@ if TYPE_CHECKING:
     from glance_flows.cli.context import Context
     from glance_flows.flow import FlowSpec
     from glance_flows.runner import Runner
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--no-wait`` and ``--post``, which exclude each other."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--no-wait", action="store_true", help="print the id of the run and leave it to a process of its own"
+    )
+    add_post(where)
+
+
+def add_post(parser: "argparse.ArgumentParser | argparse._MutuallyExclusiveGroup") -> None:
+    """Add ``--post``."""
+    parser.add_argument(
+        "--post", action="store_true", help="print the id of the run and leave it to whichever host runs a conductor"
+    )
+
+
+def post(context: "Context", runner: "Runner", spec: "FlowSpec") -> base.Fields:
+    """Post a run for the conductors, and return what to print.
+
+    :raises ConfigurationError: no jobboard is configured
+    :raises GlanceFlowsError: the request is refused
+    """
+    posted = runner.post(spec, identity=context.identity(runner.services.conf))
+    return columns.record({"id": posted.record.image_id, "run": posted.id, "state": posted.record.state})
 
 
 def begin(context: "Context", runner: "Runner", spec: "FlowSpec") -> base.Fields:

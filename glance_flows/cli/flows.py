@@ -22,7 +22,7 @@ class Import(base.ShowOne):
         arguments.add_stores(parser, required=False, what="put the data into")
         _add_allow_failure(parser)
         arguments.add_pairs(parser, "--parameter", "a parameter of the method")
-        _add_no_wait(parser)
+        background.add_arguments(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
@@ -41,6 +41,8 @@ class Import(base.ShowOne):
         with self.context.runner() as runner:
             if parsed_args.no_wait:
                 return background.begin(self.context, runner, spec)
+            if parsed_args.post:
+                return background.post(self.context, runner, spec)
             facts = self.context.run(runner, spec, "the import")
             return columns.record(outcome(runner, parsed_args.image, facts))
 
@@ -54,7 +56,7 @@ class Copy(base.ShowOne):
         parser.add_argument("image", metavar="ID", help="id of the image")
         arguments.add_stores(parser, required=True, what="copy to")
         _add_allow_failure(parser)
-        _add_no_wait(parser)
+        background.add_arguments(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
@@ -70,6 +72,8 @@ class Copy(base.ShowOne):
         with self.context.runner() as runner:
             if parsed_args.no_wait:
                 return background.begin(self.context, runner, spec)
+            if parsed_args.post:
+                return background.post(self.context, runner, spec)
             facts = self.context.run(runner, spec, "the copy")
             return columns.record(outcome(runner, parsed_args.image, facts))
 
@@ -86,6 +90,7 @@ class Delete(base.Lister):
         whatever = "whatever delayed_delete says"
         when.add_argument("--delayed", action="store_true", default=None, help=f"{later}, {whatever}")
         when.add_argument("--now", action="store_false", dest="delayed", help=f"{now}, {whatever}")
+        background.add_post(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
@@ -93,16 +98,19 @@ class Delete(base.Lister):
         rows = []
         with self.context.runner() as runner:
             for image_id in dict.fromkeys(parsed_args.images):
-                status, message = self._delete(runner, image_id, parsed_args.delayed)
+                status, message = self._delete(runner, image_id, parsed_args)
                 rows.append([image_id, status, columns.formattable(message)])
         return ("id", "status", "message"), rows
 
-    def _delete(self, runner: "Runner", image_id: str, delayed: bool | None) -> tuple[str, str]:
+    def _delete(self, runner: "Runner", image_id: str, asked: argparse.Namespace) -> tuple[str, str]:
         from glance_flows.cli.told import tell
         from glance_flows.flows import delete_image
 
+        spec = delete_image(image_id, delayed=asked.delayed)
         try:
-            self.context.run(runner, delete_image(image_id, delayed=delayed), f"the deletion of {image_id}")
+            if asked.post:
+                return "posted", f"run {runner.post(spec, identity=self.context.identity(runner.services.conf)).id}"
+            self.context.run(runner, spec, f"the deletion of {image_id}")
             return runner.services.db.images.get(image_id).status, ""
         except errors.GlanceFlowsError as failure:
             self.status = 1
@@ -138,10 +146,4 @@ def _add_allow_failure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="keep the copies of the stores that succeed when another one fails",
-    )
-
-
-def _add_no_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--no-wait", action="store_true", help="print the id of the run and leave it to a process of its own"
     )

@@ -35,6 +35,7 @@ def configure(*, verbose: bool, quiet: bool, debug: bool) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if debug else _OneLine())
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.getLogger("alembic").setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:
         # They announce the errors that they hand on, and those are told already.
         for name in ("oslo_db.sqlalchemy.exc_filters", "stevedore"):

@@ -8,7 +8,7 @@ from cliff import columns as cliff_columns
 from oslo_utils import timeutils
 
 from glance_flows import errors
-from glance_flows.cli import base, columns, scrubbing
+from glance_flows.cli import background, base, columns, scrubbing
 
 if TYPE_CHECKING:
     from glance_flows.db.pending import PendingImage, Selection
@@ -58,21 +58,25 @@ class Restore(base.Lister):
         parser.add_argument(
             "--data-only", action="store_true", help="leave properties, tags and members deleted; bring data back"
         )
+        background.add_post(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
         """Restore and print what became of each image."""
         with self.context.runner() as runner:
             images = dict.fromkeys(parsed_args.images)
-            rows = [self._restore(runner, image_id, data_only=parsed_args.data_only) for image_id in images]
+            rows = [self._restore(runner, image_id, parsed_args) for image_id in images]
         return _RESTORED, rows
 
-    def _restore(self, runner: "Runner", image_id: str, *, data_only: bool) -> list[Any]:
+    def _restore(self, runner: "Runner", image_id: str, asked: argparse.Namespace) -> list[Any]:
         from glance_flows.cli.told import tell
         from glance_flows.flows import restore_image
 
         try:
-            spec = restore_image(image_id, data_only=data_only)
+            spec = restore_image(image_id, data_only=asked.data_only)
+            if asked.post:
+                posted = runner.post(spec, identity=self.context.identity(runner.services.conf))
+                return [image_id, "posted", 0, 0, 0, 0, columns.Text(f"run {posted.id}")]
             facts = self.context.run(runner, spec, f"the restore of {image_id}")
         except errors.GlanceFlowsError as failure:
             self.status = 1

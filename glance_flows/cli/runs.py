@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from oslo_utils import timeutils
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from glance_flows.runner import Runner
 
 _LISTED = ("id", "flow", "image", "state", "progress", "since", "seen", "where", "error")
-STATES = ("running", "interrupted", "suspended", "success", "failure", "unfinished")
-_OPEN_STATES = ("running", "interrupted", "suspended", "unfinished")
+STATES = ("posted", "running", "interrupted", "suspended", "success", "failure", "unfinished")
+_OPEN_STATES = ("posted", "running", "interrupted", "suspended", "unfinished")
 
 
 class List(base.Lister):
@@ -52,11 +53,14 @@ class Show(base.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Fields:
         """Print the run."""
+        from glance_flows.resumption import Resumption
+
         with self.context.runner() as runner:
             record = runner.services.persistence.records.get(parsed_args.run)
             fields = described(record, runner.services.conf.glance_flows.lease_seconds)
             tasks = task_states(runner, record)
-            why_not = runner.why_not_resumed(record)
+            why_not = Resumption(runner.services, runner.holder, runner.build).why_not(record)
+            waits = _waits(runner, record)
         spec = dict(record.spec.arguments)
         request = spec.pop("resolved", None) or spec
         fields |= {
@@ -69,6 +73,7 @@ class Show(base.ShowOne):
             "leftovers": [dict(item) for item in record.leftovers],
             "cancel_reason": record.cancel_reason,
             "not_resumable": why_not,
+            "waits": waits,
         }
         return columns.record(fields)
 
@@ -112,7 +117,7 @@ def described(record: "Record", lease: int) -> dict[str, Any]:
         "progress": [_part(part) for part in record.progress],
         "since": record.created_at,
         "seen": None if record.finished_at else f"{seen} s ago",
-        "where": record.holder,
+        "where": None if record.state == "posted" else record.holder,
         "error": record.error or "; ".join(item["what"] for item in record.leftovers) or None,
     }
 
@@ -125,6 +130,19 @@ def task_states(runner: "Runner", record: "Record") -> dict[str, str]:
     detail = runner.services.persistence.find(record.id)
     stored = {} if detail is None else {atom.name: str(atom.state or WAITING).lower() for atom in detail}
     return {name: stored.get(name, WAITING) for name, _ in tasks_of(runner.build(record.spec))}
+
+
+def _waits(runner: "Runner", record: "Record") -> str | None:
+    """Tell what a posted run waits for; None for any other."""
+    from glance_flows.placement import waits_for
+
+    persistence = runner.services.persistence
+    lease = timedelta(seconds=runner.services.conf.glance_flows.lease_seconds)
+    dead = record.state == "running" and timeutils.utcnow() - record.renewed_at >= lease
+    posting = persistence.postings.of([record.id]).get(record.id)
+    if posting is None or not (dead or record.state in ("posted", "suspended")):
+        return None
+    return waits_for(posting.needs, persistence.conductors.alive(lease))
 
 
 def _rows(persistence: "Persistence", lease: int, **wanted: Any) -> Iterator[dict[str, Any]]:

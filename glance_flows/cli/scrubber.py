@@ -37,7 +37,7 @@ CLI_OPTS: list[cfg.Opt] = [
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
     """Return the options of the command line, for the generators of references and man pages (D4)."""
-    return [(None, [*(opt for opt in opts.GLANCE_OPTS if opt.name == "daemon"), *CLI_OPTS])]
+    return [(None, [*(opt for opt in opts.glance.GLANCE_OPTS if opt.name == "daemon"), *CLI_OPTS])]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

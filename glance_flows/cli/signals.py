@@ -67,6 +67,17 @@ class Signals:
         finally:
             self._deferred = before
 
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Leave signals to whoever else wants them within the block: a manager of processes, say."""
+        for signum in self._before:
+            signal.signal(signum, signal.SIG_DFL)
+        try:
+            yield
+        finally:
+            for signum in self._before:
+                signal.signal(signum, self._note)
+
     def check(self) -> None:
         """Raise :class:`Interrupted` if a signal came: nothing new is begun after one."""
         if self.signum is not None:

@@ -1,7 +1,8 @@
 """The list of runs: what each is, who works on it, how far it is, and what is asked of it from outside (F4)."""
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,9 +15,11 @@ from glance_flows.flow import FlowSpec
 
 RUNNING = "running"
 SUSPENDED = "suspended"
+#: Waits for a conductor; nobody has begun it, or it was given back.
+POSTED = "posted"
 SUCCESS = "success"
 FAILURE = "failure"
-OPEN = (RUNNING, SUSPENDED)
+OPEN = (RUNNING, SUSPENDED, POSTED)
 
 metadata = sa.MetaData()
 runs = sa.Table(
@@ -82,25 +85,14 @@ class Records:
 
     def create(self, record: Record) -> None:
         """Write a new run down."""
-        values = {
-            "id": record.id,
-            "flow": record.spec.flow,
-            "image_id": record.image_id,
-            "spec": record.spec.to_json(),
-            "version": record.version,
-            "state": record.state,
-            "holder": record.holder,
-            "created_at": record.created_at,
-            "renewed_at": record.renewed_at,
-        }
-        self._write(sa.insert(runs).values(**values))
+        self.write(insertion(record))
 
     def get(self, run_id: str) -> Record:
         """Return a run.
 
         :raises NotFound: there is none of this id
         """
-        found = self._read(sa.select(runs).where(runs.c.id == run_id))
+        found = self.read(sa.select(runs).where(runs.c.id == run_id))
         if not found:
             raise errors.NoSuchRun(f"there is no run {run_id}.")
         return found[0]
@@ -118,7 +110,7 @@ class Records:
         for name, wanted in equal.items():
             if wanted is not None:
                 query = query.where(runs.c[name] == wanted)
-        return self._read(query)
+        return self.read(query)
 
     def renew(self, holder: str, progress: Mapping[str, Any]) -> dict[str, str | None]:
         """Renew the leases of runs, note how far they are, and return what is asked of those still the holder's.
@@ -133,16 +125,16 @@ class Records:
             if parts is not None:
                 row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
                 statements.append(sa.update(runs).where(row).values(progress=json.dumps(parts)))
-        self._write(*statements)
+        self.write(*statements)
         query = sa.select(runs.c.id, runs.c.cancel_reason).where(mine)
-        with self._told(), self.engine.connect() as connection:
+        with told(), self.engine.connect() as connection:
             return {row.id: row.cancel_reason for row in connection.execute(query)}
 
     def take_over(self, record: Record, holder: str) -> bool:
         """Take a dead run over, by compare-and-swap; tell whether nobody was faster."""
         seen = sa.and_(runs.c.id == record.id, runs.c.holder == record.holder, runs.c.renewed_at == record.renewed_at)
         values = {"holder": holder, "renewed_at": timeutils.utcnow(), "state": RUNNING, "finished_at": None}
-        return self._write(sa.update(runs).where(seen).values(**values)) == 1
+        return self.write(sa.update(runs).where(seen).values(**values)) == 1
 
     def end(
         self, run_id: str, holder: str, state: str, error: str | None, leftovers: Iterable[Mapping[str, str]]
@@ -157,52 +149,67 @@ class Records:
             "renewed_at": timeutils.utcnow(),
         }
         row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
-        return self._write(sa.update(runs).where(row).values(**values)) == 1
+        return self.write(sa.update(runs).where(row).values(**values)) == 1
 
     def note_leftovers(self, run_id: str, holder: str, leftovers: Iterable[Mapping[str, str]]) -> None:
         """Write down at once what a run that is still under way could not undo (F6)."""
         row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
-        self._write(sa.update(runs).where(row).values(leftovers=json.dumps(list(leftovers))))
+        self.write(sa.update(runs).where(row).values(leftovers=json.dumps(list(leftovers))))
 
     def ask_to_cancel(self, run_id: str, reason: str) -> bool:
         """Ask whoever works on a run to cancel it; tell whether it is open."""
         row = sa.and_(runs.c.id == run_id, runs.c.state.in_(OPEN))
-        return self._write(sa.update(runs).where(row).values(cancel_reason=reason)) == 1
+        return self.write(sa.update(runs).where(row).values(cancel_reason=reason)) == 1
 
     def expire(self, before: datetime, limit: int = 1000) -> int:
         """Forget runs that were over before a moment, with nothing left to do, and tell how many they were."""
         over = sa.select(runs.c.id).where(runs.c.finished_at < before, runs.c.leftovers.is_(None)).limit(limit)
-        with self._told(), self.engine.connect() as connection:
+        with told(), self.engine.connect() as connection:
             ids = list(connection.execute(over).scalars())
         if ids:
-            books = sa.table("logbooks", sa.column("uuid"))
-            self._write(sa.delete(runs).where(runs.c.id.in_(ids)), sa.delete(books).where(books.c.uuid.in_(ids)))
+            books, postings = sa.table("logbooks", sa.column("uuid")), sa.table("postings", sa.column("run_id"))
+            self.write(
+                sa.delete(runs).where(runs.c.id.in_(ids)),
+                sa.delete(books).where(books.c.uuid.in_(ids)),
+                sa.delete(postings).where(postings.c.run_id.in_(ids)),
+            )
         return len(ids)
 
-    def _read(self, query: Any) -> list[Record]:
-        with self._told(), self.engine.connect() as connection:
+    def read(self, query: Any) -> list[Record]:
+        """Return the runs that a query of their columns finds."""
+        with told(), self.engine.connect() as connection:
             return [_record(dict(row)) for row in connection.execute(query).mappings()]
 
-    def _write(self, *statements: Any) -> int:
-        with self._told(), self.engine.begin() as connection:
+    def write(self, *statements: Any) -> int:
+        """Execute statements in one transaction and tell how many rows the first one touched."""
+        with told(), self.engine.begin() as connection:
             counts = [connection.execute(statement).rowcount for statement in statements]
         return int(counts[0])
 
-    @staticmethod
-    def _told() -> Any:
-        return _Told()
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Raise the database's errors as ours."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as failure:
+        line = str(getattr(failure, "orig", None) or failure).splitlines()[0]
+        raise errors.DatabaseError(f"the database of the flows' state could not be used: {line}") from failure
 
 
-class _Told:
-    """Raises the database's errors as ours."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, failure: BaseException | None, trace: Any) -> None:
-        if isinstance(failure, sa.exc.SQLAlchemyError):
-            line = str(getattr(failure, "orig", None) or failure).splitlines()[0]
-            raise errors.DatabaseError(f"the database of the flows' state could not be used: {line}") from failure
+def insertion(record: Record) -> Any:
+    """Return the statement that writes a new run down."""
+    return sa.insert(runs).values(
+        id=record.id,
+        flow=record.spec.flow,
+        image_id=record.image_id,
+        spec=record.spec.to_json(),
+        version=record.version,
+        state=record.state,
+        holder=record.holder,
+        created_at=record.created_at,
+        renewed_at=record.renewed_at,
+    )
 
 
 def _record(row: Mapping[str, Any]) -> Record:

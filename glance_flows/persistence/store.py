@@ -13,6 +13,7 @@ from taskflow.persistence import models
 
 from glance_flows import errors
 from glance_flows.persistence.book import Book
+from glance_flows.persistence.postings import Conductors, Postings
 from glance_flows.persistence.records import Records, metadata
 
 _SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000")
@@ -33,6 +34,8 @@ class Persistence:
                 f"[glance_flows] persistence_connection: {errors.redact(str(failure))}"
             ) from failure
         self.records = Records(self._engine)
+        self.postings = Postings(self.records)
+        self.conductors = Conductors(self.records)
         self._checked = False
 
     @classmethod
@@ -101,13 +104,14 @@ class Persistence:
             self.sync()
             return
         try:
-            there = sa.inspect(self._engine).has_table("runs")
+            inspector = sa.inspect(self._engine)
+            there = inspector.has_table("runs") and inspector.has_table("conductors")
         except sa.exc.SQLAlchemyError as failure:
             raise errors.StateUnavailable(
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
         if not there:
-            raise errors.ConfigurationError("the flows' state has no tables yet: run glance-flows db sync once.")
+            raise errors.ConfigurationError("the flows' state lacks tables: run glance-flows db sync once.")
         self._checked = True
 
     def book(self, run_id: str, flow: str, holder: str) -> Book:

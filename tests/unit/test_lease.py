@@ -16,7 +16,7 @@ class LeaseTest(base.TestCase):
         patcher = mock.patch("glance_flows.lease.time.monotonic", lambda: self.now)
         patcher.start()
         self.addCleanup(patcher.stop)
-        self.lease = Lease(60, self.renew)
+        self.lease = Lease(60, self.renew, self.now)
 
     def renew(self) -> bool:
         self.asked += 1
@@ -29,6 +29,12 @@ class LeaseTest(base.TestCase):
         self.now += 44
         self.lease.sure()
         self.assertEqual(0, self.asked)
+
+    def test_it_counts_from_when_it_was_asked_for(self) -> None:
+        """F5: the process may have stood still between taking a run and knowing that it has it."""
+        lease = Lease(60, self.renew, self.now - 50)
+        lease.sure()
+        self.assertEqual(1, self.asked)
 
     def test_an_old_one_is_renewed_once(self) -> None:
         self.now += 46
@@ -49,6 +55,6 @@ class LeaseTest(base.TestCase):
         def away() -> bool:
             raise errors.DatabaseError("it is away.")
 
-        lease = Lease(60, away)
+        lease = Lease(60, away, self.now)
         self.now += 46
         self.assertRaisesRegex(errors.LockLost, "it is away", lease.sure)

@@ -1,6 +1,7 @@
 """The pulse of running flows (C15, C25, C26)."""
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -83,21 +84,21 @@ class TestPulse(base.TestCase):
         for sign in ({"i": Sign(None, True)}, {}):
             self.books.signs = sign
             self.held = held()
-            self.pulse.add(self.held)
+            self.pulse.add(self.held, time.monotonic())
             self.assertIsInstance(self.reason(), errors.Gone)
             self.pulse.remove(self.held)
 
     def test_not_yet_locked(self) -> None:
         """C25: a run that waits for its turn has no lock to lose."""
         self.books.signs = {"i": Sign("another", False)}
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.looks(3)
         self.assertIsNone(self.held.token.reason)
 
     def test_taken_over(self) -> None:
         """C25: a run that had the lock and has it no more is told by whom."""
         self.books.signs = {"i": Sign(self.held.id, False)}
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.looks(3)
         self.assertIsNone(self.held.token.reason)
         self.books.signs = {"i": Sign("another", False)}
@@ -107,7 +108,7 @@ class TestPulse(base.TestCase):
         """F3: a run that somebody else has taken up is left to him, and undone by nobody here."""
         self.books.signs = {"i": Sign(self.held.id, False)}
         self.runs.taken = {self.held.id}
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.assertIsInstance(self.reason(), errors.LockLost)
         self.assertRaises(errors.LockLost, self.held.token.sure)
 
@@ -115,14 +116,14 @@ class TestPulse(base.TestCase):
         """C27: by whoever wrote the reason into the list of runs."""
         self.books.signs = {"i": Sign(self.held.id, False)}
         self.runs.reasons = {self.held.id: "no longer wanted."}
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.assertEqual("no longer wanted.", str(self.reason()))
         self.held.token.sure()
 
     def test_a_database_that_is_away(self) -> None:
         """C25: the pulse goes on when it is back; runs are not stopped for it."""
         self.books.away = True
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.looks(3)
         self.assertIsNone(self.held.token.reason)
         self.books.away, self.books.signs = False, {"i": Sign(None, True)}
@@ -132,7 +133,7 @@ class TestPulse(base.TestCase):
         """C26: a renewal says how far a run is, if there is news."""
         self.books.signs = {"i": Sign(self.held.id, False)}
         self.held.board.begin("s", 0)
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.looks(6)
         said = [messages[self.held.id] for messages in self.books.renewed]
         self.assertEqual("s: 100% (0 MiB of 0 MiB)", said[0])
@@ -140,7 +141,7 @@ class TestPulse(base.TestCase):
 
     def test_closing(self) -> None:
         """The thread ends, with runs or without."""
-        self.pulse.add(self.held)
+        self.pulse.add(self.held, time.monotonic())
         self.pulse.close()
         self.assertFalse(self.pulse._thread.is_alive())
 

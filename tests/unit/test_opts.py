@@ -209,7 +209,7 @@ class TestGenerated(base.TestCase):
         listed: dict[Any, set[str]] = {group: {opt.name for opt in found} for group, found in opts.list_opts()}
         for call in register.call_args_list:
             group = call.kwargs.get("group")
-            names = {opt.name for opt in call.args[1]} - {opt.name for opt in opts.OBSOLETE_OPTS}
+            names = {opt.name for opt in call.args[1]} - {opt.name for opt in opts.glance.OBSOLETE_OPTS}
             self.assertLessEqual(names, listed[group] if names else set())
 
     def test_secrets_are_marked(self) -> None:

@@ -1,0 +1,288 @@
+"""A conductor: takes posted runs off the jobboard and sees them through, beside any number of others (F5).
+
+taskflow's conductor looks for jobs, claims them and runs them side by side. What a job is, which of them this host can
+do, and how its end is told, is said here. Nothing rests on the board: before a conductor touches anything it takes the
+run over in the list of runs, by compare-and-swap, and it writes for as long as it is sure of that.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from taskflow import exceptions as taskflow_exceptions
+from taskflow.conductors.backends import impl_nonblocking
+from taskflow.types import timing
+
+from glance_flows import errors
+from glance_flows.persistence import ConductorRecord, Needs
+from glance_flows.persistence.postings import DRAINING, WORKING
+from glance_flows.persistence.records import OPEN
+from glance_flows.placement import unmet
+from glance_flows.reconciler import Reconciler
+from glance_flows.resumption import Resumption
+from glance_flows.run import Run
+from glance_flows.runner import Runner
+from glance_flows.version import VERSION
+
+LOG = logging.getLogger(__name__)
+_TICK_SECONDS = 2.0
+#: How many of the jobs that wait are looked at in the list of runs, for each that there is room for.
+_LOOKED_AT = 4
+
+
+class Pause(timing.Timeout):
+    """The wait between two looks at the board; a run that ends makes room, and ends it.
+
+    :param seconds: how long it is
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._nudged = threading.Event()
+
+    def wait(self) -> None:
+        """Wait for a nudge, at most so long."""
+        self._nudged.wait(self.value)
+        self._nudged.clear()
+
+    def nudge(self) -> None:
+        """End the wait."""
+        self._nudged.set()
+
+    def interrupt(self) -> None:
+        """End the wait, and the conductor."""
+        super().interrupt()
+        self._nudged.set()
+
+
+class Ticker:
+    """Does something now and then on a thread of its own; what fails is told once, until it works again.
+
+    :param name: what it is, for the log
+    :param seconds: between two times
+    """
+
+    def __init__(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        self._name, self._seconds, self._work = name, seconds, work
+        self._stop = threading.Event()
+        self._failing = False
+        self._thread = threading.Thread(target=self._tick, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and wait for what is under way."""
+        self._stop.set()
+        self._thread.join()
+
+    def _tick(self) -> None:
+        while True:
+            try:
+                self._work()
+            except errors.GlanceFlowsError as failure:
+                LOG.log(logging.DEBUG if self._failing else logging.WARNING, "The %s: %s", self._name, failure)
+                self._failing = True
+            else:
+                if self._failing:
+                    LOG.info("The %s works again", self._name)
+                self._failing = False
+            if self._stop.wait(self._seconds):
+                return
+
+
+class Conductor(impl_nonblocking.NonBlockingConductor):
+    """Works on posted runs until it is told to stop; :meth:`run` blocks.
+
+    :param runner: runs them; how many at once says ``[taskflow_executor] max_workers``
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        services = runner.services
+        own = services.conf.glance_flows
+        limit = services.conf.taskflow_executor.max_workers
+        self.runner = runner
+        self._board = services.board
+        self._pause = Pause(own.jobboard_interval)
+        self._refused: dict[str, float] = {}
+        self._held: dict[str, Any] = {}
+        self._lease = float(own.lease_seconds)
+        self._record = ConductorRecord(
+            runner.holder, services.host, VERSION, WORKING, limit, tuple(services.stores.names), tuple(services.methods)
+        )
+        self._reconciler = Reconciler(services, runner.holder)
+        self._failing = False
+        super().__init__(
+            runner.holder,
+            _View(self),
+            wait_timeout=self._pause,
+            max_simultaneous_jobs=limit,
+            executor_factory=lambda: ThreadPoolExecutor(limit, thread_name_prefix="job"),
+        )
+
+    def run(self, max_dispatches: int | None = None) -> None:
+        """Take up runs and see them through, until :meth:`stop` or :meth:`drain` is called."""
+        tickers = [
+            Ticker("list of conductors", min(self._lease / 3, 10 * _TICK_SECONDS), self._show),
+            Ticker("renewal of claims", self._lease / 3, self._renew),
+            Ticker("comparison of the jobboard with the list of runs", _TICK_SECONDS, self._reconciler.turn),
+        ]
+        LOG.info("Conductor %s works on up to %d runs at once", self._name, self._max_simultaneous_jobs)
+        try:
+            super().run(max_dispatches)
+        finally:
+            for ticker in tickers:
+                ticker.stop()
+            self._sign_off()
+
+    def drain(self, grace: float | None = None) -> list[str]:
+        """Take up nothing more, suspend the runs in hand, and give them back for other conductors to go on with.
+
+        :param grace: seconds that the tasks in hand get to end, by default ``stop_grace``
+        :return: ids of the runs whose tasks did not end in time: given back like the others, but the process must end
+        """
+        self._record = ConductorRecord(**{**_fields(self._record), "state": DRAINING})
+        self.stop()
+        late = self.runner.stop(grace)
+        for run_id in late:
+            self._give_back(run_id)
+            job = self._held.pop(run_id, None)
+            if job is not None:
+                self._off_hand(job, consume=False)
+        if late:
+            self._sign_off()
+        return late
+
+    def candidates(self) -> Iterator[Any]:
+        """Yield the jobs that this conductor could do now, in the order in which they are to be done."""
+        if not self._can_claim_more_jobs(None):
+            return
+        try:
+            jobs = [job for job in self._board.waiting() if self._fits(job)]
+            records = self.runner.services.persistence.postings.records(
+                [job.name for job in jobs[: _LOOKED_AT * self._max_simultaneous_jobs]]
+            )
+        except (errors.BoardUnavailable, errors.DatabaseError) as failure:
+            LOG.log(logging.DEBUG if self._failing else logging.WARNING, "No runs are taken up for now: %s", failure)
+            self._failing = True
+            return
+        self._failing = False
+        resumption = Resumption(self.runner.services, self.runner.holder, self.runner.build)
+        for job in jobs:
+            record = records.get(job.name)
+            if record is not None and not resumption.alive(record):
+                yield job
+
+    def claim(self, job: Any) -> None:
+        """Claim a job; from here on the claim is renewed.
+
+        :raises taskflow.exceptions.UnclaimableJob: somebody was faster, or the board cannot be used
+        :raises taskflow.exceptions.NotFound: the job is gone
+        """
+        try:
+            self._board.connected().claim(job, self._name)
+        except (taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound):
+            raise
+        except (taskflow_exceptions.JobFailure, errors.BoardUnavailable) as failure:
+            raise taskflow_exceptions.UnclaimableJob(f"the board cannot be used: {failure}") from failure
+        self._held[job.name] = job
+
+    def _fits(self, job: Any) -> bool:
+        """Tell whether this host has what a job needs, and has not just refused it."""
+        if self._refused.get(job.name, 0.0) > time.monotonic():
+            return False
+        services = self.runner.services
+        try:
+            needs = Needs.from_json(job.details["needs"])
+        except (KeyError, TypeError):
+            return False
+        staged = services.staging.path(needs.image).is_file
+        return unmet(needs, self._record.host, self._record.stores, self._record.methods, staged=staged) is None
+
+    def _dispatch_job(self, job: Any) -> bool:
+        """Do a claimed job and tell whether it is done; never raises, or taskflow would throw the job away."""
+        try:
+            return self._worked(job)
+        except errors.GlanceFlowsError as why:
+            LOG.info("Run %s is left to others for now: %s", job.name, why)
+        except Exception:
+            LOG.exception("Run %s could not be taken up", job.name)
+        self._refused = {name: until for name, until in self._refused.items() if until > time.monotonic()}
+        self._refused[job.name] = time.monotonic() + self._lease / 2
+        return False
+
+    def _worked(self, job: Any) -> bool:
+        record = self.runner.services.persistence.records.get(job.name)
+        if record.state not in OPEN:
+            return True
+        LOG.info("Run %s (%s of image %s) goes on here", record.id, record.spec.flow, record.image_id)
+        run = self.runner.work(record)
+        LOG.info("Run %s is over here: %s", run.id, run.error or run.state)
+        return self._settled(run)
+
+    def _settled(self, run: Run) -> bool:
+        if isinstance(run.error, errors.Suspended):
+            self._give_back(run.id)
+            return False
+        lease = run.token.lease
+        return not isinstance(run.error, errors.StateLost) and (lease is None or lease.lost is None)
+
+    def _give_back(self, run_id: str) -> None:
+        try:
+            self.runner.services.persistence.postings.give_back(run_id, self._name)
+        except errors.DatabaseError as failure:
+            LOG.warning("Run %s is suspended but could not be given back yet: %s", run_id, failure)
+
+    def _try_finish_job(self, job: Any, consume: bool, trash: bool = False) -> None:
+        self._held.pop(job.name, None)
+        self._off_hand(job, consume)
+
+    def _on_job_done(self, job: Any, future: Any) -> None:
+        super()._on_job_done(job, future)
+        self._pause.nudge()
+
+    def _off_hand(self, job: Any, consume: bool) -> None:
+        """Take a job off the board, or put it back; where the board has forgotten it, that is as well."""
+        try:
+            board = self._board.connected()
+            (board.consume if consume else board.abandon)(job, self._name)
+        except (taskflow_exceptions.JobFailure, taskflow_exceptions.NotFound, errors.BoardUnavailable) as failure:
+            LOG.info("The board does not know that run %s is %s: %s", job.name, "over" if consume else "free", failure)
+
+    def _show(self) -> None:
+        self.runner.services.persistence.conductors.beat(self._record)
+
+    def _renew(self) -> None:
+        held = list(self._held.values())
+        if held:
+            self._board.renew(held, self._name)
+
+    def _sign_off(self) -> None:
+        with suppress(errors.DatabaseError):  # it falls silent then, which tells as much
+            self.runner.services.persistence.conductors.leave(self._name)
+
+
+class _View:
+    """The board as taskflow's conductor is shown it: only what this one could do, and a note of what it claims."""
+
+    connected = True
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def register_entity(self, entity: Any) -> None:
+        """Nothing: the list of conductors is in the database."""
+
+    def iterjobs(self, ensure_fresh: bool = False) -> Iterator[Any]:
+        """Yield what could be done."""
+        return self._conductor.candidates()
+
+    def claim(self, job: Any, who: str) -> None:
+        """Claim a job."""
+        self._conductor.claim(job)
+
+
+def _fields(record: ConductorRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ConductorRecord.__slots__}
