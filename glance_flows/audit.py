@@ -70,7 +70,7 @@ class Audit:
         self._services.persistence.ready()
         yield from self._stores()
         yield from self._rows()
-        yield from self._staging()
+        yield from self.staging()
         yield from self._locks()
         yield from self._tasks()
         yield from self._runs()
@@ -177,7 +177,8 @@ class Audit:
                 what = f"location {place.location_id}: {failure}"
                 yield Finding("not-looked-at", what, place.image_id, place.store)
 
-    def _staging(self) -> Iterator[Finding]:
+    def staging(self) -> Iterator[Finding]:
+        """Yield what is left over in this host's staging area."""
         staging = self._services.staging
         for page in _pages(staging.listing()):
             old = [item for item in page if self._old(item.modified)]
@@ -251,6 +252,20 @@ class Audit:
 
     def _old(self, modified: datetime | None) -> bool:
         return modified is not None and timeutils.utcnow() - modified > self._age
+
+
+def tidy_staging(services: Services) -> int:
+    """Remove what is certainly left over in this host's staging area, and tell how many files that were.
+
+    A run that went on elsewhere when this host was down could not remove what it had staged here (C19).
+    """
+    removed = 0
+    for finding in Audit(services, timedelta(0)).staging():
+        try:
+            removed += bool(finding.repair and finding.repair())
+        except errors.ImageBusy:
+            LOG.debug("What is staged for image %s is left to whoever holds the image", finding.image)
+    return removed
 
 
 def _pages(items: Iterator[Listed]) -> Iterator[tuple[Listed, ...]]:

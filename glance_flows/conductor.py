@@ -18,6 +18,7 @@ from taskflow.conductors.backends import impl_nonblocking
 from taskflow.types import timing
 
 from glance_flows import errors
+from glance_flows.audit import tidy_staging
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import DRAINING, WORKING
 from glance_flows.persistence.records import OPEN
@@ -30,6 +31,7 @@ from glance_flows.version import VERSION
 
 LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 2.0
+_TIDY_SECONDS = 3600.0
 #: How many of the jobs that wait are looked at in the list of runs, for each that there is room for.
 _LOOKED_AT = 4
 
@@ -127,6 +129,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         tickers = [
             Ticker("list of conductors", min(self._lease / 3, 10 * _TICK_SECONDS), self._show),
             Ticker("renewal of claims", self._lease / 3, self._renew),
+            Ticker("tidying of the staging area", _TIDY_SECONDS, self._tidy),
             Ticker("comparison of the jobboard with the list of runs", _TICK_SECONDS, self._reconciler.turn),
         ]
         LOG.info("Conductor %s works on up to %d runs at once", self._name, self._max_simultaneous_jobs)
@@ -258,6 +261,11 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         held = list(self._held.values())
         if held:
             self._board.renew(held, self._name)
+
+    def _tidy(self) -> None:
+        removed = tidy_staging(self.runner.services)
+        if removed:
+            LOG.info("%d staged files that nobody needs any more were removed", removed)
 
     def _sign_off(self) -> None:
         with suppress(errors.DatabaseError):  # it falls silent then, which tells as much

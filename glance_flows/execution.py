@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,10 +19,17 @@ from glance_flows.services import Services
 from glance_flows.task import Task
 from glance_flows.tasks.hold import Hold
 from glance_flows.tasks.reasons import first_cause
+from glance_flows.tasks.upload import Upload
 
 LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _ENDED = (taskflow_exceptions.WrappedFailure, taskflow_exceptions.TaskFlowException, errors.GlanceFlowsError)
+_UNDONE = (
+    taskflow_states.FAILURE,
+    taskflow_states.REVERTING,
+    taskflow_states.REVERTED,
+    taskflow_states.REVERT_FAILURE,
+)
 _INTERRUPTED = (taskflow_states.RUNNING, taskflow_states.REVERTING)
 
 
@@ -137,7 +145,25 @@ class Execution:
         if before == taskflow_states.REVERTED:
             engine.storage.set_flow_state(before)
         engine.storage.inject(self._injected(), transient=True)
+        self._stage_again(engine)
         return engine
+
+    def _stage_again(self, engine: Any) -> None:
+        """Have the bytes fetched once more where an upload still needs them and this host does not see them (F5)."""
+        tasks = tasks_of(self._flow)
+        known = engine.storage.get_atoms_states([name for name, _ in tasks])
+        if self._run.token.reason is not None or any(state in _UNDONE for state, _ in known.values()):
+            return
+        if all(known[name][0] == taskflow_states.SUCCESS for name, task in tasks if isinstance(task, Upload)):
+            return
+        for name, task in tasks:
+            staged = self._result(name) if getattr(task, "stages_again", False) else None
+            if staged is not None and not os.path.exists(staged["path"]):
+                LOG.info("Run %s: %s is done again, since its file is not to be seen here", self._run.id, name)
+                # What was interrupted would be taken up at once, before there are bytes for it.
+                for again in [name, *(each for each, (state, _) in known.items() if state == taskflow_states.RUNNING)]:
+                    engine.storage.reset(again)
+                engine.storage.inject_atom_args(name, {"staged_before": staged})
 
     def _injected(self) -> dict[str, Any]:
         run = self._run

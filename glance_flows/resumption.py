@@ -114,13 +114,16 @@ class Resumption:
         return f"run {record.id} needs the store {missing[0]}, which this host does not have." if missing else None
 
     def _staged_elsewhere(self, record: Record) -> str | None:
-        """Refuse a run whose bytes wait in the staging area of another host, which this one does not share."""
+        """Refuse a run whose bytes wait in the staging area of another host, and cannot be had again."""
         host = record.holder.partition(":")[0]
-        if host == self._holder.partition(":")[0]:
+        detail = self._services.persistence.find(record.id)
+        if host == self._services.host or detail is None or (record.state in OPEN and record.cancel_reason):
             return None
-        for atom in self._services.persistence.find(record.id) or ():
+        again = {name for name, task in tasks_of(self._build(record.spec)) if getattr(task, "stages_again", False)}
+        for atom in detail:
             staged = atom.results if isinstance(atom.results, dict) else {}
-            if staged.get("ours") and atom.state == "SUCCESS" and not Path(str(staged["path"])).exists():
+            there = staged.get("ours") and atom.state == "SUCCESS" and not Path(str(staged["path"])).exists()
+            if there and not (record.state in OPEN and atom.name in again):
                 return f"run {record.id} has its data in the staging area of {host}: resume it there."
         return None
 

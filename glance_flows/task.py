@@ -168,6 +168,8 @@ class Task(taskflow_task.Task):
     irreversible: ClassVar[bool] = False
     #: Says that ``revert`` removes what an interrupted task left, and tells that from what others put there since.
     clears_up: ClassVar[bool] = False
+    #: Says that what the task staged can be had again, by a host that does not see where it lies (F5).
+    stages_again: ClassVar[bool] = False
     #: Of the run, while there is one: a cancelled run begins nothing more that would have to be undone.
     token: CancelToken | None = None
 

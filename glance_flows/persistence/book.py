@@ -14,7 +14,7 @@ from taskflow.persistence import base, models
 from taskflow.types import failure as taskflow_failure
 
 from glance_flows import errors
-from glance_flows.persistence.records import runs
+from glance_flows.persistence.records import RUNNING, runs
 
 _TRIES = 3
 _PAUSE_SECONDS = 0.3
@@ -25,14 +25,16 @@ class Book:
 
     :param engine: of the database of the flows' state
     :param tables: taskflow's tables
-    :param holder: the process that may write
+    :param holder: the process that may write, as long as the run is running
     """
 
     def __init__(self, engine: sa.Engine, tables: Any, detail: models.FlowDetail, holder: str) -> None:
         self.detail = detail
         self._engine = engine
         self._flows, self._atoms = tables.flowdetails, tables.atomdetails
-        self._mine = sa.exists().where(runs.c.id == detail.uuid, runs.c.holder == holder)
+        # Running, too: a run that was given up in the middle of a task is suspended while that task goes on.
+        running = runs.c.state == RUNNING
+        self._mine = sa.exists().where(runs.c.id == detail.uuid, runs.c.holder == holder, running)
         self._stored = {atom.uuid for atom in detail}
         self._rows: dict[str, dict[str, Any]] = {}
         self._told: tuple[Any, Any] = (detail.state, dict(detail.meta or {}))

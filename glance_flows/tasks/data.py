@@ -36,7 +36,8 @@ class Stage(Task):
     """Brings bytes from anywhere into the staging area: the base of most import methods.
 
     A subclass writes :meth:`source`; digesting, inspecting, the size cap, progress, cancellation and the way back are
-    done here.
+    done here. One whose source every host can reach sets :attr:`stages_again`, so that a run can go on without the host
+    that staged its bytes.
     """
 
     default_provides = "staged"
@@ -60,8 +61,13 @@ class Stage(Task):
         image_id: str,
         before: dict[str, Any],
         request: dict[str, Any],
+        staged_before: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Stage the stream and return what it was found to be."""
+        """Stage the stream and return what it was found to be.
+
+        :param staged_before: what another host had staged for this run, where stores may hold it already
+        :raises SourceFailed: the bytes cannot be had, or are not those of before
+        """
         asked = ImportRequest.from_json(request)
         with self.source(asked, conf) as source:
             progress.begin(PART, source.size)
@@ -72,6 +78,9 @@ class Stage(Task):
             raise errors.SourceFailed(
                 f"the source gave {staged.contents.size} bytes of the {source.size} it announced."
             )
+        if staged_before is not None and staged.contents != Staged.from_json(staged_before).contents:
+            staging.remove(image_id)
+            raise errors.SourceFailed("the source gives other data than when the run began.")
         progress.finish(PART, "done")
         return staged.to_json()
 
@@ -110,6 +119,7 @@ class StageFromStore(Task):
 
     default_provides = "staged"
     clears_up = True
+    stages_again = True
 
     def execute(
         self,

@@ -38,6 +38,8 @@ class WebDownload(ImportMethod):
 class Download(Stage):
     """Streams a URI into the staging area."""
 
+    stages_again = True
+
     @contextlib.contextmanager
     def source(self, request: ImportRequest, conf: Any) -> Iterator[Source]:
         """Open the URI, following redirects that the filters allow.

@@ -61,7 +61,7 @@ BESIDE = {
     "listeners": {"run"},
     "services": {"methods"},
     "transfer": {"flows"},
-    "conductor": {"reconciler"},
+    "conductor": {"audit", "reconciler"},
 }
 
 # What a plugin builds on, besides the facade `glance_flows` itself.
