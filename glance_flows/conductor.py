@@ -87,6 +87,9 @@ class Ticker:
             except errors.GlanceFlowsError as failure:
                 LOG.log(logging.DEBUG if self._failing else logging.WARNING, "The %s: %s", self._name, failure)
                 self._failing = True
+            except Exception:
+                LOG.exception("The %s failed in a way nobody foresaw; it goes on", self._name)
+                self._failing = True
             else:
                 if self._failing:
                     LOG.info("The %s works again", self._name)
@@ -201,7 +204,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             needs = Needs.from_json(job.details["needs"])
         except (KeyError, TypeError):
             return False
-        staged = services.staging.path(needs.image).is_file
+        staged = services.staging.path(job.details.get("image", "")).is_file
         return unmet(needs, self._record.host, self._record.stores, self._record.methods, staged=staged) is None
 
     def _dispatch_job(self, job: Any) -> bool:

@@ -23,7 +23,7 @@ def needs_of(spec: FlowSpec, services: Services) -> Needs:
         return Needs(stores=held)
     staged = _staged_at(image_id, services) if request["status"] == states.UPLOADING else ""
     reads = request["status"] == states.ACTIVE
-    return Needs(tuple(request["stores"]), held if reads else (), request["method"], staged, image_id)
+    return Needs(tuple(request["stores"]), held if reads else (), request["method"], staged)
 
 
 def unmet(

@@ -2,8 +2,9 @@
 
 import logging
 from datetime import timedelta
+from typing import Any
 
-from glance_flows.persistence import Needs
+from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.placement import unmet
 from glance_flows.services import Services
 
@@ -43,26 +44,31 @@ class Reconciler:
     def reconcile(self) -> int:
         """Post what is missing, as far as there is room, and tell how many runs that were."""
         there = self._board.names()
+        alive = self._persistence.conductors.alive(self._lease)
         if len(there) >= self._window:
-            there -= self._cleared()
+            there -= self._cleared(alive)
+        needs = [each for each in self._persistence.postings.needs(self._lease) if _placeable(each, alive)]
         posted = 0
-        for page in self._persistence.postings.waiting(self._lease):
-            for posting in page:
-                if len(there) >= self._window:
-                    return posted
-                if posting.run_id not in there and self._placeable(posting.needs):
-                    self._board.post(posting.run_id, posting.details, posting.priority)
-                    there.add(posting.run_id)
-                    posted += 1
+        # What is on the board already is among the oldest, too.
+        for posting in self._persistence.postings.waiting(self._lease, needs, self._window):
+            if len(there) < self._window and posting.run_id not in there:
+                self._board.post(posting.run_id, posting.details, posting.priority)
+                there.add(posting.run_id)
+                posted += 1
         return posted
 
-    def _cleared(self) -> set[str]:
+    def _cleared(self, alive: list[ConductorRecord]) -> set[str]:
         """Make room on a full board: take off what no conductor can do now."""
-        stuck = [job for job in self._board.waiting() if not self._placeable(Needs.from_json(job.details["needs"]))]
+        stuck = [job for job in self._board.waiting() if not _placeable(_needs(job), alive)]
         for job in stuck:
             self._board.remove(job, self._name)
         return {job.name for job in stuck}
 
-    def _placeable(self, needs: Needs) -> bool:
-        alive = self._persistence.conductors.alive(self._lease)
-        return any(unmet(needs, each.host, each.stores, each.methods, staged=lambda: True) is None for each in alive)
+
+def _needs(job: Any) -> Needs:
+    return Needs.from_json(job.details.get("needs") or {"stores": (), "sources": ()})
+
+
+def _placeable(needs: Needs, alive: list[ConductorRecord]) -> bool:
+    # Whether a host sees what another one has staged, only it can tell.
+    return any(unmet(needs, each.host, each.stores, each.methods, staged=lambda: True) is None for each in alive)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ class JobBoard:
         except (taskflow_exceptions.TaskFlowException, ValueError, TypeError, ImportError) as failure:
             raise errors.ConfigurationError(f"[glance_flows] jobboard_url: {self._shown}: {failure}") from failure
         self._leased = leased
+        self._connecting = threading.Lock()
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Self:
@@ -55,9 +57,11 @@ class JobBoard:
 
         :raises BoardUnavailable: it is not there
         """
-        if not self.jobs.connected:
-            with self.told():
-                self.jobs.connect()
+        # Connecting begins with closing: two threads at once would close what the other has just opened.
+        with self._connecting:
+            if not self.jobs.connected:
+                with self.told():
+                    self.jobs.connect()
         return self.jobs
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ stays until the run is forgotten, so that a run whose conductor died is known to
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,14 +65,12 @@ class Needs:
     :param sources: names of stores of which one is enough; none where nothing is read from a store
     :param method: an import method; empty for none
     :param staged: the host in whose staging area the data waits; empty where it does not matter
-    :param image: the image whose data that is
     """
 
     stores: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     method: str = ""
     staged: str = ""
-    image: str = ""
 
     @classmethod
     def from_json(cls, fact: Mapping[str, Any]) -> "Needs":
@@ -92,11 +90,12 @@ class Posting:
     priority: str
     needs: Needs
     posted_at: datetime
+    image_id: str = ""
 
     @property
     def details(self) -> dict[str, Any]:
         """What the board tells a conductor of the run."""
-        return {"run": self.run_id, "needs": self.needs.to_json()}
+        return {"run": self.run_id, "image": self.image_id, "needs": self.needs.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +128,11 @@ class Postings:
 
     def create(self, record: Record, needs: Needs, priority: str = NORMAL) -> Posting:
         """Write a new run and its posting down, both or neither."""
-        posting = Posting(record.id, priority, needs, record.created_at)
+        posting = Posting(record.id, priority, needs, record.created_at, record.image_id)
         values = {
             "run_id": record.id,
             "priority": priority,
-            "needs": json.dumps(needs.to_json()),
+            "needs": _text(needs),
             "posted_at": posting.posted_at,
         }
         self._records.write(insertion(record), sa.insert(postings).values(**values))
@@ -141,7 +140,7 @@ class Postings:
 
     def of(self, run_ids: Collection[str]) -> dict[str, Posting]:
         """Return the postings of runs by the runs' ids; those that were not posted are missing."""
-        found = self._read(sa.select(postings).where(postings.c.run_id.in_(sorted(run_ids))))
+        found = self._read(_POSTED.where(postings.c.run_id.in_(sorted(run_ids))))
         return {posting.run_id: posting for posting in found}
 
     def records(self, run_ids: Collection[str]) -> dict[str, Record]:
@@ -149,26 +148,23 @@ class Postings:
         found = self._records.read(sa.select(runs).where(runs.c.id.in_(sorted(run_ids))))
         return {record.id: record for record in found}
 
-    def waiting(self, silent: timedelta, *, page: int = 500) -> Iterator[list[Posting]]:
-        """Yield the postings of runs that nobody works on, the oldest first, a page at a time.
+    def waiting(self, silent: timedelta, needs: Collection[Needs], limit: int) -> list[Posting]:
+        """Return the postings of runs that nobody works on, the oldest first.
 
         :param silent: how long a run must have shown no sign of life to be nobody's
+        :param needs: only runs that need one of these
+        :param limit: how many at most
         """
-        dead = sa.and_(runs.c.state == RUNNING, runs.c.renewed_at < timeutils.utcnow() - silent)
-        open_ones = sa.or_(runs.c.state.in_((POSTED, SUSPENDED)), dead)
-        order = sa.tuple_(postings.c.posted_at, postings.c.run_id)
-        query = (
-            sa.select(postings)
-            .join(runs, runs.c.id == postings.c.run_id)
-            .where(open_ones)
-            .order_by(postings.c.posted_at, postings.c.run_id)
-            .limit(page)
-        )
-        found = self._read(query)
-        while found:
-            yield found
-            last = found[-1]
-            found = self._read(query.where(order > sa.tuple_(last.posted_at, last.run_id)))
+        texts = [_text(each) for each in needs]
+        query = _POSTED.where(_nobodys(silent), postings.c.needs.in_(texts))
+        return self._read(query.order_by(postings.c.posted_at, postings.c.run_id).limit(limit))
+
+    def needs(self, silent: timedelta) -> list[Needs]:
+        """Return what the runs that nobody works on need, each once."""
+        query = sa.select(postings.c.needs).join(runs, runs.c.id == postings.c.run_id).where(_nobodys(silent))
+        with told(), self._records.engine.connect() as connection:
+            found = list(connection.execute(query.distinct()).scalars())
+        return [Needs.from_json(json.loads(text)) for text in found]
 
     def give_back(self, run_id: str, holder: str) -> bool:
         """Let any conductor take up a run that its holder has suspended; tell whether it was still his."""
@@ -185,6 +181,18 @@ class Postings:
         with told(), self._records.engine.connect() as connection:
             rows = list(connection.execute(query).mappings())
         return [Posting(**{**row, "needs": Needs.from_json(json.loads(row["needs"]))}) for row in rows]
+
+
+_POSTED = sa.select(postings, runs.c.image_id).join(runs, runs.c.id == postings.c.run_id)
+
+
+def _nobodys(silent: timedelta) -> Any:
+    dead = sa.and_(runs.c.state == RUNNING, runs.c.renewed_at < timeutils.utcnow() - silent)
+    return sa.or_(runs.c.state.in_((POSTED, SUSPENDED)), dead)
+
+
+def _text(needs: Needs) -> str:
+    return json.dumps(needs.to_json(), sort_keys=True)
 
 
 class Conductors:
