@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from taskflow import exceptions as taskflow_exceptions
@@ -32,6 +33,8 @@ from glance_flows.version import VERSION
 LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 2.0
 _TIDY_SECONDS = 3600.0
+#: After which a conductor that has fallen silent is listed no more.
+_FORGOTTEN = timedelta(days=1)
 #: How many of the jobs that wait are looked at in the list of runs, for each that there is room for.
 _LOOKED_AT = 4
 
@@ -152,6 +155,8 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._record = ConductorRecord(**{**_fields(self._record), "state": DRAINING})
         self.stop()
         late = self.runner.stop(grace)
+        if not late and not self.wait(_TICK_SECONDS):
+            late = self.runner.stop(grace)  # a run that was about to begin
         for run_id in late:
             self._give_back(run_id)
             job = self._held.pop(run_id, None)
@@ -167,15 +172,14 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             return
         try:
             jobs = [job for job in self._board.waiting() if self._fits(job)]
-            records = self.runner.services.persistence.postings.records(
-                [job.name for job in jobs[: _LOOKED_AT * self._max_simultaneous_jobs]]
-            )
+            looked_at = [job.name for job in jobs[: _LOOKED_AT * self._max_simultaneous_jobs]]
+            records = self.runner.services.persistence.postings.records(looked_at)
+            resumption = Resumption(self.runner.services, self.runner.holder, self.runner.build)
         except (errors.BoardUnavailable, errors.DatabaseError) as failure:
             LOG.log(logging.DEBUG if self._failing else logging.WARNING, "No runs are taken up for now: %s", failure)
             self._failing = True
             return
         self._failing = False
-        resumption = Resumption(self.runner.services, self.runner.holder, self.runner.build)
         for job in jobs:
             record = records.get(job.name)
             if record is not None and not resumption.alive(record):
@@ -223,6 +227,8 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         record = self.runner.services.persistence.records.get(job.name)
         if record.state not in OPEN:
             return True
+        if self._pause.is_stopped():
+            return False
         LOG.info("Run %s (%s of image %s) goes on here", record.id, record.spec.flow, record.image_id)
         run = self.runner.work(record)
         LOG.info("Run %s is over here: %s", run.id, run.error or run.state)
@@ -266,6 +272,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             self._board.renew(held, self._name)
 
     def _tidy(self) -> None:
+        self.runner.services.persistence.conductors.forget(_FORGOTTEN)
         removed = tidy_staging(self.runner.services)
         if removed:
             LOG.info("%d staged files that nobody needs any more were removed", removed)

@@ -48,7 +48,7 @@ class Worker(cotyledon.Service):
             LOG.warning("Runs given back in the middle of a task: %s", ", ".join(late))
             sys.stderr.flush()
             os._exit(0)  # a task that does not end must not keep the process
-        self._over.wait()
+        self._over.wait(_LONGER)
         self._conductor.runner.close()
 
 
