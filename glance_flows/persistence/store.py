@@ -11,7 +11,7 @@ from sqlalchemy import event, pool
 from taskflow import exceptions as taskflow_exceptions
 from taskflow.persistence import models
 
-from glance_flows import errors
+from glance_flows import errors, sessions
 from glance_flows.persistence.book import Book
 from glance_flows.persistence.records import Records, metadata
 
@@ -22,12 +22,14 @@ class Persistence:
     """The state of flows.
 
     :param url: of its database
+    :param lease: seconds after which the database ends a session that stands still within a transaction, where it can
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lease: int) -> None:
         self.url = url
         try:
             self._engine = _engine(url)
+            sessions.end_frozen(self._engine, lease)
         except (sa.exc.SQLAlchemyError, ImportError) as failure:
             raise errors.ConfigurationError(
                 f"[glance_flows] persistence_connection: {errors.redact(str(failure))}"
@@ -45,7 +47,7 @@ class Persistence:
         url = own.persistence_connection or f"sqlite:///{Path(own.state_path).absolute()}/flows.sqlite"
         if url == conf.database.connection:
             raise errors.ConfigurationError("[glance_flows] persistence_connection must not be Glance's own database.")
-        return cls(url)
+        return cls(url, own.lease_seconds)
 
     def sync(self) -> None:
         """Make or upgrade the tables.
