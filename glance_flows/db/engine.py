@@ -104,7 +104,8 @@ class Engine:
         """Call ``change`` with a connection in one write transaction and return its result.
 
         Leaving commits, an exception rolls back. After a deadlock or a lost connection all of ``change`` is called
-        again, so it must not have effects outside the database.
+        again, so it must not have effects outside the database. A connection can be lost at the very end: then nobody
+        knows whether the transaction took place, and ``change`` must see what it did before and return the same.
 
         :raises DatabaseError: the database cannot be reached or written
         """

@@ -93,7 +93,9 @@ class Book:
         for attempt in range(_TRIES):
             try:
                 with self._engine.begin() as connection:
-                    held = self._write_once(connection, statement, rows)
+                    # The try before may have taken place all the same, its answer lost on the way.
+                    new = self._missing(connection, rows) if attempt else rows
+                    held = self._write_once(connection, statement, new)
             except sa.exc.SQLAlchemyError as failure:
                 if attempt == _TRIES - 1 or not isinstance(failure, sa.exc.DBAPIError):
                     raise self._lose(failure) from failure
@@ -109,7 +111,7 @@ class Book:
         held = True
         if rows is not None:
             held = bool(connection.execute(sa.select(self._mine)).scalar())
-            if held:
+            if held and rows:
                 connection.execute(statement, rows)
         elif statement is not None:
             held = connection.execute(statement).rowcount == 1
@@ -118,6 +120,13 @@ class Book:
             flow = sa.and_(self._flows.c.uuid == self.detail.uuid, self._mine)
             held = connection.execute(sa.update(self._flows).where(flow).values(state=state, meta=meta)).rowcount == 1
         return held
+
+    def _missing(self, connection: sa.Connection, rows: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        if rows is None:
+            return None
+        ids = sa.select(self._atoms.c.uuid).where(self._atoms.c.uuid.in_([row["uuid"] for row in rows]))
+        there = set(connection.execute(ids).scalars())
+        return [row for row in rows if row["uuid"] not in there]
 
     def _lose(self, failure: Exception) -> errors.GlanceFlowsError:
         line = str(getattr(failure, "orig", None) or failure).splitlines()[0]
