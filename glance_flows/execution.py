@@ -119,7 +119,9 @@ class Execution:
     def _engine(self) -> Any:
         stored: dict[str, Any] = {}
         if self._run.spec.factory.persisted:
-            self._book = self._services.persistence.book(self._run.id, self._run.spec.flow, self._holder)
+            self._book = self._services.persistence.book(
+                self._run.id, self._run.spec.flow, self._holder, self._why_lost
+            )
             stored = {"flow_detail": self._book.detail, "backend": self._book}
         facts = {"run_id": self._run.id, **self._run.spec.facts()}
         executor = self._pool if self._mode == "parallel" else None
@@ -138,6 +140,10 @@ class Execution:
             engine.storage.set_flow_state(before)
         engine.storage.inject(self._injected(), transient=True)
         return engine
+
+    def _why_lost(self) -> errors.LockLost | None:
+        lease = self._run.token.lease
+        return None if lease is None else lease.lost
 
     def _injected(self) -> dict[str, Any]:
         run = self._run

@@ -7,6 +7,7 @@ process that was overtaken while it stood still cannot spoil what its successor 
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,9 +27,17 @@ class Book:
     :param engine: of the database of the flows' state
     :param tables: taskflow's tables
     :param holder: the process that may write
+    :param barred: tells why the holder must not write any more, though nobody else may have taken the run over yet
     """
 
-    def __init__(self, engine: sa.Engine, tables: Any, detail: models.FlowDetail, holder: str) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        tables: Any,
+        detail: models.FlowDetail,
+        holder: str,
+        barred: Callable[[], errors.GlanceFlowsError | None],
+    ) -> None:
         self.detail = detail
         self._engine = engine
         self._flows, self._atoms = tables.flowdetails, tables.atomdetails
@@ -39,6 +48,7 @@ class Book:
         self._untold: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
         self._lost: errors.GlanceFlowsError | None = None
+        self._barred = barred
 
     def get_connection(self) -> "Book":
         """Return the connection: this very object."""
@@ -86,8 +96,10 @@ class Book:
         """Write in one transaction; a database that is away for a moment is tried again.
 
         :raises StateLost: it could not be written
-        :raises LockLost: the run is another process's by now
+        :raises LockLost: the run is another process's by now, or may be: a task is not undone any more then, and must
+            not be written down as if it were
         """
+        self._lost = self._lost or self._barred()
         if self._lost is not None:
             raise type(self._lost)(str(self._lost))
         for attempt in range(_TRIES):

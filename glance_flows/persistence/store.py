@@ -1,6 +1,7 @@
 """Where flows keep their state: taskflow's own tables, on a database of their own, tuned for many small writes."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -112,16 +113,17 @@ class Persistence:
             raise errors.ConfigurationError("the flows' state has no tables yet: run glance-flows db sync once.")
         self._checked = True
 
-    def book(self, run_id: str, flow: str, holder: str) -> Book:
+    def book(self, run_id: str, flow: str, holder: str, barred: Callable[[], errors.GlanceFlowsError | None]) -> Book:
         """Return the stored state of a run's flow, new where there is none, for its holder to write to.
 
+        :param barred: tells why the holder must not write any more; asked before each write
         :raises StateLost: the database cannot be used
         """
         try:
             detail = self.find(run_id) or self._new(run_id, flow)
         except (sa.exc.SQLAlchemyError, taskflow_exceptions.StorageFailure) as failure:
             raise errors.StateLost(f"the state of run {run_id} cannot be read: {_line(failure)}") from failure
-        return Book(self._engine, self.backend.get_connection()._tables, detail, holder)
+        return Book(self._engine, self.backend.get_connection()._tables, detail, holder, barred)
 
     def _new(self, run_id: str, flow: str) -> models.FlowDetail:
         book = models.LogBook(flow, uuid=run_id)

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-import sqlalchemy as sa
 from oslo_utils import timeutils
 
 from glance_flows import errors, states
@@ -13,31 +12,14 @@ from glance_flows.db import Database
 from glance_flows.flows import copy_image, delete_image
 from glance_flows.transfer import stage_image
 from tests.contract.database import KEY, claim, run_of
-from tests.contract.wire import Wire
-from tests.contract.worlds import FlowCase
+from tests.contract.wired import Wired
 
 DATA = b"some bytes of an image " * 9000
 _URL = "file:///somewhere/else"
 
 
-class LostCommits(FlowCase):
+class LostCommits(Wired):
     """On a server: nothing lies between SQLite and its file."""
-
-    #: Of the flows' state.
-    state: str
-    wire: Wire
-
-    @classmethod
-    def behind(cls, url: str, wire: Wire) -> str:
-        """Return the URL of a database as it is reached through the wire."""
-        parsed = sa.make_url(url).set(host="127.0.0.1", port=wire.port)
-        if parsed.get_backend_name() == "postgresql":
-            parsed = parsed.update_query_dict({"sslmode": "disable"})  # what is encrypted cannot be watched
-        return parsed.render_as_string(hide_password=False)
-
-    def configure(self) -> dict[str, Any]:
-        own = {"state_path": self.root / "state", "persistence_connection": self.state}
-        return {"connection": self.connection, "glance_flows": own}
 
     def losing(self, statement: str, work: Callable[[], Any]) -> Any:
         """Return the result of a call whose transaction with a statement is committed, but never confirmed."""

@@ -36,7 +36,7 @@ class Wire:
 
     def cut(self) -> None:
         """End every connection and accept no other."""
-        self._listener.close()
+        _end(self._listener)  # closing alone does not wake who waits in accept, and would let one more in
         self._end_all()
 
     def mend(self) -> None:
