@@ -127,7 +127,9 @@ class Execution:
     def _engine(self) -> Any:
         stored: dict[str, Any] = {}
         if self._run.spec.factory.persisted:
-            self._book = self._services.persistence.book(self._run.id, self._run.spec.flow, self._holder)
+            self._book = self._services.persistence.book(
+                self._run.id, self._run.spec.flow, self._holder, self._why_lost
+            )
             stored = {"flow_detail": self._book.detail, "backend": self._book}
         facts = {"run_id": self._run.id, **self._run.spec.facts()}
         executor = self._pool if self._mode == "parallel" else None
@@ -164,6 +166,10 @@ class Execution:
                 for again in [name, *(each for each, (state, _) in known.items() if state == taskflow_states.RUNNING)]:
                     engine.storage.reset(again)
                 engine.storage.inject_atom_args(name, {"staged_before": staged})
+
+    def _why_lost(self) -> errors.LockLost | None:
+        lease = self._run.token.lease
+        return None if lease is None else lease.lost
 
     def _injected(self) -> dict[str, Any]:
         run = self._run

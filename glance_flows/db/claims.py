@@ -128,6 +128,8 @@ class Claims:
         :raises ImageBusy: another live run holds it
         """
 
+        seized: list[str] = []
+
         def change(connection: sa.Connection) -> bool:
             try:
                 alive(connection, image_id)
@@ -136,10 +138,11 @@ class Claims:
             now = timeutils.utcnow()
             if properties.value(connection, image_id, states.LOCK) == run_id:
                 connection.execute(sa.update(_tasks).where(_tasks.c.id == run_id).values(updated_at=now))
-                return True
+                return not seized  # unless it was taken just now, by a transaction whose end nobody heard of
             if self._released(connection, run_id):
                 return True
             seize(connection, run_id, image_id, self.evict(connection, image_id))
+            seized.append(run_id)
             return False
 
         return self._engine.write(change)
@@ -181,7 +184,7 @@ class Claims:
         self._engine.read(lambda connection: self.evict(connection, image_id))
 
     def release(self, claim: Claim, status: str, message: str, result: Mapping[str, Any] | None = None) -> bool:
-        """Drop the lock, if the run still holds it, and finish its task; tell whether it was held.
+        """Drop the lock, if the run still holds it, and finish its task; tell whether it was held, now or before that.
 
         :param status: ``success`` or ``failure``
         :param message: what Glance shows for the task
@@ -189,12 +192,13 @@ class Claims:
 
         def change(connection: sa.Connection) -> bool:
             held = sa.and_(_props.c.image_id == claim.image_id, _props.c.name == states.LOCK)
+            before = self._released(connection, claim.run_id)
             # Of an image deleted meanwhile Glance has soft-deleted the lock with the other properties.
             dropped = connection.execute(sa.delete(_props).where(held, _props.c.value == claim.run_id))
             self._end_task(connection, claim.run_id, status)
             info = {"message": _plain(message), "result": result}
             connection.execute(sa.update(_info).where(_info.c.task_id == claim.run_id).values(**info))
-            return bool(dropped.rowcount)
+            return bool(dropped.rowcount) or before
 
         return self._engine.write(change)
 

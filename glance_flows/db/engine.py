@@ -13,7 +13,7 @@ from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy import event
 
-from glance_flows import errors
+from glance_flows import errors, sessions
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ def _tune_sqlite(engine: sa.Engine) -> None:
 class Engine:
     """Opens transactions on one database.
 
-    :param conf: a configuration whose ``[database]`` section names the database
+    :param conf: a configuration whose ``[database]`` section names the database; where the database can do so, it ends
+        a session that stands still within a transaction for ``[glance_flows] lease_seconds``
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -78,6 +79,8 @@ class Engine:
             max_retries=0,
         )
         self._manager.append_on_engine_create(_tune_sqlite)
+        lease = conf.glance_flows.lease_seconds
+        self._manager.append_on_engine_create(lambda engine: sessions.end_frozen(engine, lease))
 
     @property
     def engine(self) -> sa.Engine:
@@ -101,7 +104,8 @@ class Engine:
         """Call ``change`` with a connection in one write transaction and return its result.
 
         Leaving commits, an exception rolls back. After a deadlock or a lost connection all of ``change`` is called
-        again, so it must not have effects outside the database.
+        again, so it must not have effects outside the database. A connection can be lost at the very end: then nobody
+        knows whether the transaction took place, and ``change`` must see what it did before and return the same.
 
         :raises DatabaseError: the database cannot be reached or written
         """

@@ -75,10 +75,15 @@ class Images:
         if reserved:
             raise errors.BadRequest(f"the property {reserved[0]} is reserved.")
 
+        tried: list[Any] = []
+
         def change(connection: sa.Connection) -> None:
-            taken = connection.execute(sa.select(_images.c.id).where(_images.c.id == values["id"])).first()
+            taken = connection.execute(sa.select(_images).where(_images.c.id == values["id"])).mappings().first()
+            if taken and tried and all(taken[name] == value for name, value in values.items()):
+                return  # by the transaction before, whose end nobody heard of
             if taken:
                 raise errors.BadRequest(f"there is an image {values['id']} already.")
+            tried.append(values["id"])
             connection.execute(sa.insert(_images).values(status=states.QUEUED, **values))
             for name, value in props.items():
                 properties.put(connection, values["id"], name, value)
@@ -102,12 +107,18 @@ class Images:
         :param place: puts the data where it belongs, while the image's row is locked, so that one of several wins
         """
 
+        placed: list[bool] = []
+
         def change(connection: sa.Connection) -> bool:
-            if claims.alive(connection, image_id) != states.QUEUED:
+            status = claims.alive(connection, image_id)
+            if status == states.UPLOADING and placed:
+                return True  # by the transaction before, whose end nobody heard of
+            if status != states.QUEUED:
                 return False
             if properties.value(connection, image_id, states.LOCK) is not None:
                 return False
             place()
+            placed.append(True)
             moved = move(connection, image_id, states.QUEUED, states.UPLOADING, size=size)
             if moved and host:
                 properties.put(connection, image_id, states.STAGE_HOST, host)

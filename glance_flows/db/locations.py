@@ -28,6 +28,8 @@ class Locations:
     ) -> int:
         """Record that a store has the image's bytes, take the store off the list of those still to come (C17).
 
+        Doing it twice makes one row: an active location of the same URL in the same store is the one of before.
+
         :param metadata: of the location; its ``store`` names the store
         :param activate: make the image active with these data, if this is its first location and it is to be seen now
         :return: the id of the location's row
@@ -36,15 +38,28 @@ class Locations:
 
         def change(connection: sa.Connection) -> int:
             claims.guard(connection, run_id, image_id)
-            new = {"image_id": image_id, "value": self._crypt.encrypt(url), "meta_data": dict(metadata)}
-            row = connection.execute(sa.insert(_table).values(status=states.ACTIVE, **new))
+            row_id = self._recorded(connection, image_id, url, metadata.get("store"))
+            if row_id is None:
+                new = {"image_id": image_id, "value": self._crypt.encrypt(url), "meta_data": dict(metadata)}
+                row = connection.execute(sa.insert(_table).values(status=states.ACTIVE, **new))
+                (row_id,) = row.inserted_primary_key or (0,)
             _drop_from_list(connection, image_id, str(metadata.get("store")))
             if activate is not None:
                 move(connection, image_id, states.IMPORTING, states.ACTIVE, **data_columns(activate))
-            (row_id,) = row.inserted_primary_key or (0,)
             return int(row_id)
 
         return self._engine.write(change)
+
+    def _recorded(self, connection: sa.Connection, image_id: str, url: str, store: Any) -> int | None:
+        live = sa.and_(_table.c.image_id == image_id, _table.c.status == states.ACTIVE, _table.c.deleted == sa.false())
+        rows = connection.execute(sa.select(_table).where(live).order_by(_table.c.id)).mappings()
+        # An encrypted URL is another each time: only what it says can be compared.
+        same = (
+            row["id"]
+            for row in rows
+            if models.as_metadata(row["meta_data"]).get("store") == store and self._crypt.decrypt(row["value"]) == url
+        )
+        return next(same, None)
 
     def fail(self, run_id: str, image_id: str, store: str) -> None:
         """Note that a store failed while the others go on (C13)."""
@@ -67,11 +82,14 @@ class Locations:
         saves or deletes the image, and leaves the data where it is.
         """
 
+        seen: list[str] = []
+
         def change(connection: sa.Connection) -> str | None:
             row = sa.and_(_table.c.id == location_id, _table.c.image_id == image_id)
-            stored = connection.execute(sa.select(_table.c.value).where(row)).scalar_one_or_none()
+            seen.extend(connection.execute(sa.select(_table.c.value).where(row)).scalars())
             connection.execute(sa.delete(_table).where(row))
-            return None if stored is None else self._crypt.decrypt(stored)
+            # Called again because nobody knew whether the row went, it may find none: its data is still to go.
+            return self._crypt.decrypt(seen[0]) if seen else None
 
         return self._engine.write(change)
 

@@ -141,6 +141,7 @@ class Pending:
 
         :return: how many images became ``deleted`` (S4, S13)
         """
+        counts: list[int] = []
 
         def change(connection: sa.Connection) -> int:
             now = timeutils.utcnow()
@@ -154,7 +155,8 @@ class Pending:
             row = sa.and_(_images.c.id.in_(image_ids), _images.c.status == states.PENDING_DELETE, ~left)
             buried = connection.execute(sa.update(_images).where(row).values(**gone)).rowcount
             connection.execute(sa.delete(_props).where(self._claims_of(run_id, image_ids)))
-            return int(buried)
+            counts.append(int(buried))
+            return max(counts)  # called again because nobody knew whether it took place, it finds none
 
         return self._engine.write(change)
 

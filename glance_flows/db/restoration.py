@@ -73,9 +73,11 @@ class Restorations:
         :raises Conflict: it is no longer pending
         """
 
+        made = [Restored()]
+
         def change(connection: sa.Connection) -> Restored:
             if self._is_back(connection, image_id, present):
-                return Restored()
+                return made[-1]
             deleted_at = self._check_pending(connection, image_id)
             began = None if deleted_at is None else _beginning(connection, image_id, deleted_at)
             if properties.value(connection, image_id, states.LOCK) != run_id:
@@ -92,7 +94,8 @@ class Restorations:
             if data_only or deleted_at is None or began is None:
                 return Restored()
             span = (began, deleted_at)
-            return Restored(*(_back(connection, part, image_id, span, live) for part in _ATTACHED))
+            made.append(Restored(*(_back(connection, part, image_id, span, live) for part in _ATTACHED)))
+            return made[-1]
 
         return self._engine.write(change)
 

@@ -7,6 +7,7 @@ process that was overtaken while it stood still cannot spoil what its successor 
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,9 +27,17 @@ class Book:
     :param engine: of the database of the flows' state
     :param tables: taskflow's tables
     :param holder: the process that may write, as long as the run is running
+    :param barred: tells why the holder must not write any more, though nobody else may have taken the run over yet
     """
 
-    def __init__(self, engine: sa.Engine, tables: Any, detail: models.FlowDetail, holder: str) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        tables: Any,
+        detail: models.FlowDetail,
+        holder: str,
+        barred: Callable[[], errors.GlanceFlowsError | None],
+    ) -> None:
         self.detail = detail
         self._engine = engine
         self._flows, self._atoms = tables.flowdetails, tables.atomdetails
@@ -41,6 +50,7 @@ class Book:
         self._untold: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
         self._lost: errors.GlanceFlowsError | None = None
+        self._barred = barred
 
     def get_connection(self) -> "Book":
         """Return the connection: this very object."""
@@ -88,14 +98,18 @@ class Book:
         """Write in one transaction; a database that is away for a moment is tried again.
 
         :raises StateLost: it could not be written
-        :raises LockLost: the run is another process's by now
+        :raises LockLost: the run is another process's by now, or may be: a task is not undone any more then, and must
+            not be written down as if it were
         """
+        self._lost = self._lost or self._barred()
         if self._lost is not None:
             raise type(self._lost)(str(self._lost))
         for attempt in range(_TRIES):
             try:
                 with self._engine.begin() as connection:
-                    held = self._write_once(connection, statement, rows)
+                    # The try before may have taken place all the same, its answer lost on the way.
+                    new = self._missing(connection, rows) if attempt else rows
+                    held = self._write_once(connection, statement, new)
             except sa.exc.SQLAlchemyError as failure:
                 if attempt == _TRIES - 1 or not isinstance(failure, sa.exc.DBAPIError):
                     raise self._lose(failure) from failure
@@ -111,7 +125,7 @@ class Book:
         held = True
         if rows is not None:
             held = bool(connection.execute(sa.select(self._mine)).scalar())
-            if held:
+            if held and rows:
                 connection.execute(statement, rows)
         elif statement is not None:
             held = connection.execute(statement).rowcount == 1
@@ -120,6 +134,13 @@ class Book:
             flow = sa.and_(self._flows.c.uuid == self.detail.uuid, self._mine)
             held = connection.execute(sa.update(self._flows).where(flow).values(state=state, meta=meta)).rowcount == 1
         return held
+
+    def _missing(self, connection: sa.Connection, rows: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        if rows is None:
+            return None
+        ids = sa.select(self._atoms.c.uuid).where(self._atoms.c.uuid.in_([row["uuid"] for row in rows]))
+        there = set(connection.execute(ids).scalars())
+        return [row for row in rows if row["uuid"] not in there]
 
     def _lose(self, failure: Exception) -> errors.GlanceFlowsError:
         line = str(getattr(failure, "orig", None) or failure).splitlines()[0]

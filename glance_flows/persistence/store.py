@@ -1,6 +1,7 @@
 """Where flows keep their state: taskflow's own tables, on a database of their own, tuned for many small writes."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from sqlalchemy import event, pool
 from taskflow import exceptions as taskflow_exceptions
 from taskflow.persistence import models
 
-from glance_flows import errors
+from glance_flows import errors, sessions
 from glance_flows.persistence.book import Book
 from glance_flows.persistence.postings import Conductors, Postings
 from glance_flows.persistence.records import Records, metadata
@@ -23,12 +24,14 @@ class Persistence:
     """The state of flows.
 
     :param url: of its database
+    :param lease: seconds after which the database ends a session that stands still within a transaction, where it can
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lease: int) -> None:
         self.url = url
         try:
             self._engine = _engine(url)
+            sessions.end_frozen(self._engine, lease)
         except (sa.exc.SQLAlchemyError, ImportError) as failure:
             raise errors.ConfigurationError(
                 f"[glance_flows] persistence_connection: {errors.redact(str(failure))}"
@@ -48,7 +51,7 @@ class Persistence:
         url = own.persistence_connection or f"sqlite:///{Path(own.state_path).absolute()}/flows.sqlite"
         if url == conf.database.connection:
             raise errors.ConfigurationError("[glance_flows] persistence_connection must not be Glance's own database.")
-        return cls(url)
+        return cls(url, own.lease_seconds)
 
     def sync(self) -> None:
         """Make or upgrade the tables.
@@ -114,16 +117,17 @@ class Persistence:
             raise errors.ConfigurationError("the flows' state lacks tables: run glance-flows db sync once.")
         self._checked = True
 
-    def book(self, run_id: str, flow: str, holder: str) -> Book:
+    def book(self, run_id: str, flow: str, holder: str, barred: Callable[[], errors.GlanceFlowsError | None]) -> Book:
         """Return the stored state of a run's flow, new where there is none, for its holder to write to.
 
+        :param barred: tells why the holder must not write any more; asked before each write
         :raises StateLost: the database cannot be used
         """
         try:
             detail = self.find(run_id) or self._new(run_id, flow)
         except (sa.exc.SQLAlchemyError, taskflow_exceptions.StorageFailure) as failure:
             raise errors.StateLost(f"the state of run {run_id} cannot be read: {_line(failure)}") from failure
-        return Book(self._engine, self.backend.get_connection()._tables, detail, holder)
+        return Book(self._engine, self.backend.get_connection()._tables, detail, holder, barred)
 
     def _new(self, run_id: str, flow: str) -> models.FlowDetail:
         book = models.LogBook(flow, uuid=run_id)

@@ -86,17 +86,15 @@ class Upload(Task):
         name = str(self.qualifier)
         if name in before["stores"]:
             return
-        sign = db.claims.look([image_id]).get(image_id)
-        if sign is not None and not sign.gone and sign.holder != run_id:
-            holder = sign.holder or "nobody"
-            leftovers.add(f"the data of image {image_id} in the store {name}, while {holder} holds the image")
+        work = _Undoing(db, run_id, image_id, name, leftovers)
+        if not work.ours():
             return
         try:
             url = db.locations.take_back(image_id, result["location"]) if _has_location(result) else None
             if clear(db, stores.get(name), image_id, url):
                 progress.finish(name, "undone")
         except errors.GlanceFlowsError as failure:
-            leftovers.add(f"the data of image {image_id} in the store {name}", failure)
+            work.left(failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +127,9 @@ class _Work:
         except errors.LockLost:
             # What lies at this place may be the work of the run that took over.
             self.leftovers.add(f"perhaps data of image {self.asked.image_id} in the store {self.store.name}")
+            raise
+        except errors.DatabaseError:
+            self._take_back(stored.url)
             raise
         except BaseException:
             self._remove(stored.url)
@@ -176,6 +177,15 @@ class _Work:
         except errors.GlanceFlowsError as failure:
             self.leftovers.add(f"the data of image {self.asked.image_id} in the store {self.store.name}", failure)
 
+    def _take_back(self, url: str) -> None:
+        """Take back what may have been recorded, for all that anybody knows: the row goes before the data."""
+        work = _Undoing(self.db, self.run_id, self.asked.image_id, self.store.name, self.leftovers)
+        try:
+            if work.ours():
+                clear(self.db, self.store, self.asked.image_id, url)
+        except errors.GlanceFlowsError as failure:
+            work.left(failure)
+
     def _make_room(self) -> None:
         """Remove an object of the image's name that no live location refers to: what a killed upload left, say (law 4).
 
@@ -189,6 +199,32 @@ class _Work:
         if self.db.locations.in_store(image_id, store.name) or not clear(self.db, store, image_id):
             raise errors.StoreDuplicate(f"the store {store.name} already has the data of image {image_id}.")
         LOG.warning("The store %s had a stray object named %s: it is replaced", store.name, image_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Undoing:
+    """The way back of one upload: whether it may be gone, and what stays behind."""
+
+    db: Any
+    run_id: str
+    image_id: str
+    store: str
+    leftovers: Leftovers
+
+    def ours(self) -> bool:
+        """Tell whether nobody else has the image now; otherwise what there is may be theirs, and is noted."""
+        sign = self.db.claims.look([self.image_id]).get(self.image_id)
+        if sign is None or sign.gone or sign.holder == self.run_id:
+            return True
+        holder = sign.holder or "nobody"
+        self.leftovers.add(
+            f"the data of image {self.image_id} in the store {self.store}, while {holder} holds the image"
+        )
+        return False
+
+    def left(self, failure: Exception) -> None:
+        """Note what could not be removed."""
+        self.leftovers.add(f"the data of image {self.image_id} in the store {self.store}", failure)
 
 
 def _has_location(result: Any) -> bool:

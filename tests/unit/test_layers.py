@@ -18,6 +18,7 @@ FLOORS = {
     "policy": 1,
     "ports": 1,
     "request": 1,
+    "sessions": 1,
     "task": 1,
     "board": 2,
     "coordination": 2,
