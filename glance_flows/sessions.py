@@ -1,7 +1,9 @@
-"""Sessions of a database that stand still in a transaction: the database ends them, with the locks that they hold.
+"""Sessions of a database that nobody should wait for: one that stands still, and one whose server is not to be seen.
 
 A process that is stopped (by a debugger, a full disk below its log, a virtual machine that is moved) between two
 statements keeps the locks of its transaction, and everybody else waits for it. Nobody but the database can end that.
+A process that is cut off from its database, on the other hand, would wait for an answer for as long as the system does,
+a quarter of an hour or for ever.
 """
 
 from typing import Any
@@ -35,6 +37,26 @@ def end_frozen(engine: sa.Engine, seconds: int) -> None:
         connection.commit()
 
     engine.dispose()
+
+
+def end_silent(engine: sa.Engine, seconds: int) -> None:
+    """Have a connection fail whose server does not answer for about so long, where the driver can do that (F5).
+
+    What the URL says counts more.
+
+    :param engine: connections that it makes from now on
+    :param seconds: how long a server may be silent; statements that take longer are waited for where the driver can
+        tell them from a network that is down (psycopg), and given a minute more where it cannot (PyMySQL, mysqlclient)
+    """
+    third = max(1, seconds // 3)
+    keepalives = {"keepalives_idle": third, "keepalives_interval": third, "keepalives_count": 2}
+    libpq = {"connect_timeout": max(2, third), **keepalives, "tcp_user_timeout": seconds * 1000}
+    mysql = {"connect_timeout": max(2, third), "read_timeout": seconds + 60, "write_timeout": seconds + 60}
+    wanted = {"psycopg2": libpq, "psycopg": libpq, "pymysql": mysql, "mysqldb": mysql}.get(engine.dialect.driver, {})
+
+    @event.listens_for(engine, "do_connect")
+    def connecting(dialect: Any, record: Any, words: list[Any], options: dict[str, Any]) -> None:
+        options.update({name: value for name, value in wanted.items() if name not in options})
 
 
 def _tell_postgresql(cursor: Any, seconds: int) -> None:

@@ -80,6 +80,7 @@ class Engine:
         )
         self._manager.append_on_engine_create(_tune_sqlite)
         lease = conf.glance_flows.lease_seconds
+        self._manager.append_on_engine_create(lambda engine: sessions.end_silent(engine, lease))
         self._manager.append_on_engine_create(lambda engine: sessions.end_frozen(engine, lease))
 
     @property

@@ -31,6 +31,7 @@ class Persistence:
         self.url = url
         try:
             self._engine = _engine(url)
+            sessions.end_silent(self._engine, lease)
             sessions.end_frozen(self._engine, lease)
         except (sa.exc.SQLAlchemyError, ImportError) as failure:
             raise errors.ConfigurationError(
