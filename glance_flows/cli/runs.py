@@ -57,7 +57,7 @@ class Show(base.ShowOne):
             fields = described(record, runner.services.conf.glance_flows.lease_seconds)
             tasks = task_states(runner, record)
             why_not = runner.why_not_resumed(record)
-        spec = dict(record.spec.arguments)
+        spec = record.spec.plain()
         request = spec.pop("resolved", None) or spec
         fields |= {
             "finished": record.finished_at,
