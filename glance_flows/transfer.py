@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from glance_flows import errors, states
-from glance_flows.flows.admission import visible_image
+from glance_flows.flows.admission import check_formats, visible_image
 from glance_flows.identity import Identity
 from glance_flows.images import Contents, Image, Location, Staged
 from glance_flows.ports import Progress, Store
@@ -39,6 +39,7 @@ def stage_image(
     services.policy.allow("upload_image", image, caller)
     if image.status != states.QUEUED:
         raise errors.Conflict(f"image {image_id} is {image.status}; staging needs it to be {states.QUEUED}.")
+    check_formats(image, "its data is staged")
     facts = {"disk_format": image.disk_format, "container_format": image.container_format}
     staging = services.staging
     contents, received = staging.receive(
