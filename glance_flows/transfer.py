@@ -1,7 +1,7 @@
 """Bytes between a user and an image: staging data for a later import, and saving an image's data."""
 
+import contextlib
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -11,6 +11,7 @@ from glance_flows.identity import Identity
 from glance_flows.images import Contents, Image, Location, Staged
 from glance_flows.ports import Progress, Store
 from glance_flows.services import Services
+from glance_flows.stores.ahead import Ahead
 from glance_flows.stores.digest import Digester
 from glance_flows.tasks.data import difference, inspected_format
 
@@ -102,7 +103,8 @@ def _copy_out(
     with store.open(place.url) as (chunks, size), Digester(algorithm) as digester:
         if progress is not None:
             progress.begin(store.name, size if size is not None else image.size)
-        for chunk in _in_large_pieces(store, place, chunks, services.conf.glance_flows.chunk_size):
+        own = services.conf.glance_flows
+        for chunk in _in_large_pieces(store, place, chunks, own.chunk_size, own.store_timeout):
             out.write(chunk)
             digester.update(chunk)
             if progress is not None:
@@ -113,18 +115,22 @@ def _copy_out(
     return contents
 
 
-def _in_large_pieces(store: Store, place: Location, chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+def _in_large_pieces(
+    store: Store, place: Location, chunks: Iterator[bytes], size: int, stall: float
+) -> Iterator[bytes]:
     """Yield the bytes as the driver gives them, or a local file's in pieces of a size worth a system call."""
     path = store.local_path(place.url)
     if path is None:
         yield from chunks
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        while chunk := os.read(descriptor, size):
+    with contextlib.closing(Ahead(_pieces(path, size), f"the reading from the store {store.name}", stall)) as ahead:
+        yield from ahead
+
+
+def _pieces(path: str, size: int) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(size):
             yield chunk
-    finally:
-        os.close(descriptor)
 
 
 def _facts(image: Image) -> dict[str, object]:

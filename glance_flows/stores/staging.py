@@ -6,7 +6,7 @@ import glob
 import os
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from oslo_config import cfg
 from glance_flows import errors, states
 from glance_flows.images import Contents, Staged
 from glance_flows.ports import Cancel, Listed, Progress
+from glance_flows.stores.bounded import BoundedCall, Patience
 from glance_flows.stores.digest import Digester
 from glance_flows.stores.files import listed
 
@@ -37,6 +38,7 @@ class StagingArea:
         self.directory = Path(conf[states.STAGING_STORE].filesystem_store_datadir)
         self._chunk = conf.glance_flows.chunk_size
         self._cap = conf.image_size_cap
+        self._patience = Patience(conf.glance_flows.store_timeout, conf.glance_flows.cancel_grace)
         self._strict = conf.image_format.require_image_format_match
 
     def path(self, image_id: str) -> Path:
@@ -114,9 +116,18 @@ class StagingArea:
     def digest(
         self, path: Path, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
     ) -> Contents:
-        """Digest a file where it is."""
-        with open(path, "rb", buffering=0) as file:
-            return self._digest(file, algorithm, disk_format, cancel, progress)
+        """Digest a file of a store where it is.
+
+        :raises StoreTimeout: it cannot be read on for too long
+        """
+        watched = _Watched(cancel, progress)
+
+        def call() -> Contents:
+            with open(path, "rb", buffering=0) as file:
+                return self._digest(file, algorithm, disk_format, watched, watched)
+
+        bounded = BoundedCall(call, position=lambda: watched.position, stop=watched.stop)
+        return bounded.wait("the reading of the file", self._patience, cancel)
 
     def _digest(
         self, file: FileIO, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
@@ -175,6 +186,38 @@ class StagingArea:
             if size > limit:
                 raise errors.TooLarge(f"the data is larger than the {limit} bytes allowed.")
             yield chunk
+
+
+class _Watched:
+    """A run's progress and its wish to stop, for a call that may be given up: then nothing more is told."""
+
+    def __init__(self, cancel: Cancel, progress: Progress) -> None:
+        self._cancel, self._progress = cancel, progress
+        self._stopped = False
+        self.position = 0
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def check(self) -> None:
+        if self._stopped:
+            raise errors.Cancelled("the reading was given up.")
+        self._cancel.check()
+
+    def calling(self, stop: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+        return self._cancel.calling(stop)
+
+    def begin(self, part: str, total: int | None) -> None:
+        self.check()
+        self._progress.begin(part, total)
+
+    def advance(self, part: str, count: int) -> None:
+        self.position += count
+        self._progress.advance(part, count)
+
+    def finish(self, part: str, state: str) -> None:
+        self.check()
+        self._progress.finish(part, state)
 
 
 @contextlib.contextmanager
