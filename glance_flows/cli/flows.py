@@ -21,7 +21,7 @@ class Import(base.ShowOne):
         parser.add_argument("--uri", metavar="U", help="where the data comes from, for methods that fetch it")
         arguments.add_stores(parser, required=False, what="put the data into")
         _add_allow_failure(parser)
-        arguments.add_pairs(parser, "--parameter", "a parameter of the method")
+        arguments.add_pairs(parser, "--parameter", "a parameter of the method", arguments.parameter)
         _add_no_wait(parser)
         return parser
 
