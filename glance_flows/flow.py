@@ -50,19 +50,34 @@ def tasks_of(flow: Flow) -> list[tuple[str, atom.Atom]]:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlowSpec:
-    """What to do, as a value: the name of a flow and its arguments, JSON through and through."""
+    """What to do, as a value: the name of a flow and its arguments, JSON through and through.
+
+    Two are equal when their JSON is, and can be told apart in a set. The arguments cannot be changed, at any depth:
+    objects are read-only mappings and lists are tuples; whoever is to have his own gets plain ones (:meth:`plain`).
+
+    :raises BadRequest: an argument is not JSON
+    """
 
     flow: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
-            plain = json.loads(json.dumps(dict(self.arguments)))
+            plain = json.loads(json.dumps(_thawed(self.arguments)))
         except (TypeError, ValueError) as failure:
             raise errors.BadRequest(f"an argument of the flow {self.flow} is not JSON: {failure}") from failure
-        object.__setattr__(self, "arguments", MappingProxyType(plain))
+        object.__setattr__(self, "arguments", _frozen(plain))
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_json() == other.to_json() if isinstance(other, FlowSpec) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.flow, self.plain())
 
     @property
     def factory(self) -> "FlowFactory[Any]":
@@ -78,13 +93,18 @@ class FlowSpec:
 
     def build(self) -> Flow:
         """Compose the flow; does no I/O."""
-        return self.factory.compose(**self.arguments)
+        return self.factory.compose(**self.plain())
 
     def facts(self) -> dict[str, Any]:
         """Return what the tasks of the flow are told: its arguments, or the admitted request in their place."""
-        facts = {**self.factory.defaults(), **self.arguments}
+        facts = {**self.factory.defaults(), **self.plain()}
         resolved = facts.pop("resolved", None)
         return facts if resolved is None else {"image_id": facts["image_id"], "request": resolved}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the arguments as dictionaries and lists of the caller's own."""
+        thawed: dict[str, Any] = _thawed(self.arguments)
+        return thawed
 
     def replace(self, **arguments: Any) -> Self:
         """Return the same flow with some arguments replaced."""
@@ -92,13 +112,25 @@ class FlowSpec:
 
     def to_json(self) -> str:
         """Return a JSON document that :meth:`from_json` reads."""
-        return json.dumps({"flow": self.flow, "arguments": dict(self.arguments)}, sort_keys=True)
+        return json.dumps({"flow": self.flow, "arguments": self.plain()}, sort_keys=True)
 
     @classmethod
     def from_json(cls, document: str) -> Self:
         """Read what :meth:`to_json` wrote."""
         plain = json.loads(document)
         return cls(plain["flow"], plain["arguments"])
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return MappingProxyType({name: _frozen(item) for name, item in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _thawed(item) for name, item in value.items()}
+    return [_thawed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class FlowFactory(Generic[P]):

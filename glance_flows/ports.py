@@ -96,7 +96,10 @@ class Store(Protocol):
         """The file that holds an object, where the store keeps files on this host."""
 
     def open(self, url: str) -> AbstractContextManager[tuple[Iterator[bytes], int | None]]:
-        """Read an object: its chunks and its size in bytes, if that is known."""
+        """Read an object: its chunks and its size in bytes, if that is known.
+
+        Where the chunks have a method ``stop`` it makes whoever waits for one fail, and is called from another thread.
+        """
 
     def delete(self, url: str) -> None:
         """Delete an object."""

@@ -328,7 +328,7 @@ def _events_of(run: Run, notifier: Notifier) -> Callable[..., None]:
     """Return a function that emits the start and the end of a run (C18)."""
     kind = run.spec.factory.event
     payload: dict[str, Any] = {"id": run.image_id, "run": run.id, "flow": run.spec.flow}
-    request = run.spec.arguments.get("resolved")
+    request = run.spec.plain().get("resolved")
     if request is not None:
         payload |= {"method": request["method"], "stores": request["stores"]}
 

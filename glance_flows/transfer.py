@@ -1,16 +1,17 @@
 """Bytes between a user and an image: staging data for a later import, and saving an image's data."""
 
+import contextlib
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from glance_flows import errors, states
-from glance_flows.flows.admission import visible_image
+from glance_flows.flows.admission import check_formats, visible_image
 from glance_flows.identity import Identity
 from glance_flows.images import Contents, Image, Location, Staged
 from glance_flows.ports import Progress, Store
 from glance_flows.services import Services
+from glance_flows.stores.ahead import Ahead
 from glance_flows.stores.digest import Digester
 from glance_flows.tasks.data import difference, inspected_format
 
@@ -39,6 +40,7 @@ def stage_image(
     services.policy.allow("upload_image", image, caller)
     if image.status != states.QUEUED:
         raise errors.Conflict(f"image {image_id} is {image.status}; staging needs it to be {states.QUEUED}.")
+    check_formats(image, "its data is staged")
     facts = {"disk_format": image.disk_format, "container_format": image.container_format}
     staging = services.staging
     contents, received = staging.receive(
@@ -101,7 +103,8 @@ def _copy_out(
     with store.open(place.url) as (chunks, size), Digester(algorithm) as digester:
         if progress is not None:
             progress.begin(store.name, size if size is not None else image.size)
-        for chunk in _in_large_pieces(store, place, chunks, services.conf.glance_flows.chunk_size):
+        own = services.conf.glance_flows
+        for chunk in _in_large_pieces(store, place, chunks, own.chunk_size, own.store_timeout):
             out.write(chunk)
             digester.update(chunk)
             if progress is not None:
@@ -112,18 +115,22 @@ def _copy_out(
     return contents
 
 
-def _in_large_pieces(store: Store, place: Location, chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+def _in_large_pieces(
+    store: Store, place: Location, chunks: Iterator[bytes], size: int, stall: float
+) -> Iterator[bytes]:
     """Yield the bytes as the driver gives them, or a local file's in pieces of a size worth a system call."""
     path = store.local_path(place.url)
     if path is None:
         yield from chunks
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        while chunk := os.read(descriptor, size):
+    with contextlib.closing(Ahead(_pieces(path, size), f"the reading from the store {store.name}", stall)) as ahead:
+        yield from ahead
+
+
+def _pieces(path: str, size: int) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(size):
             yield chunk
-    finally:
-        os.close(descriptor)
 
 
 def _facts(image: Image) -> dict[str, object]:

@@ -46,6 +46,14 @@ def pair(value: str) -> tuple[str, str]:
     return name(key), text(rest)
 
 
+def parameter(value: str) -> tuple[str, str]:
+    """A parameter of an import method, which the URI is not."""
+    found = pair(value)
+    if found[0] == "uri":
+        raise argparse.ArgumentTypeError("the URI is no parameter: give it with --uri")
+    return found
+
+
 def natural(least: int) -> Callable[[str], int]:
     """A whole number that is ``least`` or more and fits into a database's integer."""
 
@@ -72,8 +80,13 @@ def add_stores(parser: argparse.ArgumentParser, *, required: bool, what: str) ->
     group.add_argument("--all-stores", action="store_true", help=f"{what} every store that lacks the image")
 
 
-def add_pairs(parser: argparse.ArgumentParser, option: str, what: str) -> None:
-    """Add an option that is given once for each ``KEY=VALUE``."""
+def add_pairs(
+    parser: argparse.ArgumentParser, option: str, what: str, kind: Callable[[str], tuple[str, str]] = pair
+) -> None:
+    """Add an option that is given once for each ``KEY=VALUE``.
+
+    :param kind: reads one
+    """
     parser.add_argument(
-        option, action="append", type=pair, default=[], metavar="KEY=VALUE", help=f"{what}; may be repeated"
+        option, action="append", type=kind, default=[], metavar="KEY=VALUE", help=f"{what}; may be repeated"
     )

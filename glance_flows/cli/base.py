@@ -57,5 +57,13 @@ class Lister(Command, lister.Lister):
         super().run(parsed_args)
         return self.status
 
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Print the list; a table of nothing is nothing, not an empty line."""
+        rows = list(data)
+        if not rows and parsed_args.formatter == "table":
+            self._generate_columns_and_selector(parsed_args, column_names)  # refuses a column that is not there
+            return 0
+        return super().produce_output(parsed_args, column_names, rows)
+
 
 Fields = tuple[Sequence[str], Iterable[Any]]

@@ -7,6 +7,8 @@ from glance_flows import errors
 from glance_flows.cli import arguments, background, base, columns
 
 if TYPE_CHECKING:
+    from glance_flows.cli.context import Context
+    from glance_flows.flow import FlowSpec
     from glance_flows.runner import Runner
 
 
@@ -21,7 +23,7 @@ class Import(base.ShowOne):
         parser.add_argument("--uri", metavar="U", help="where the data comes from, for methods that fetch it")
         arguments.add_stores(parser, required=False, what="put the data into")
         _add_allow_failure(parser)
-        arguments.add_pairs(parser, "--parameter", "a parameter of the method")
+        arguments.add_pairs(parser, "--parameter", "a parameter of the method", arguments.parameter)
         background.add_arguments(parser)
         return parser
 
@@ -38,13 +40,7 @@ class Import(base.ShowOne):
             allow_failure=parsed_args.allow_failure,
             parameters=dict(parsed_args.parameter),
         )
-        with self.context.runner() as runner:
-            if parsed_args.no_wait:
-                return background.begin(self.context, runner, spec)
-            if parsed_args.post:
-                return background.post(self.context, runner, spec)
-            facts = self.context.run(runner, spec, "the import")
-            return columns.record(outcome(runner, parsed_args.image, facts))
+        return _carried_out(self.context, spec, "the import", parsed_args)
 
 
 class Copy(base.ShowOne):
@@ -69,13 +65,7 @@ class Copy(base.ShowOne):
             all_stores=parsed_args.all_stores,
             allow_failure=parsed_args.allow_failure,
         )
-        with self.context.runner() as runner:
-            if parsed_args.no_wait:
-                return background.begin(self.context, runner, spec)
-            if parsed_args.post:
-                return background.post(self.context, runner, spec)
-            facts = self.context.run(runner, spec, "the copy")
-            return columns.record(outcome(runner, parsed_args.image, facts))
+        return _carried_out(self.context, spec, "the copy", parsed_args)
 
 
 class Delete(base.Lister):
@@ -138,6 +128,16 @@ def outcome(runner: "Runner", image_id: str, facts: dict[str, Any]) -> dict[str,
         "failed": tally["failed"],
         "message": tally["message"],
     }
+
+
+def _carried_out(context: "Context", spec: "FlowSpec", what: str, parsed_args: argparse.Namespace) -> base.Fields:
+    with context.runner() as runner:
+        if parsed_args.no_wait:
+            return background.begin(context, runner, spec)
+        if parsed_args.post:
+            return background.post(context, runner, spec)
+        facts = context.run(runner, spec, what)
+        return columns.record(outcome(runner, parsed_args.image, facts))
 
 
 def _add_allow_failure(parser: argparse.ArgumentParser) -> None:

@@ -61,7 +61,7 @@ class Show(base.ShowOne):
             tasks = task_states(runner, record)
             why_not = Resumption(runner.services, runner.holder, runner.build).why_not(record)
             waits = _waits(runner, record)
-        spec = dict(record.spec.arguments)
+        spec = record.spec.plain()
         request = spec.pop("resolved", None) or spec
         fields |= {
             "finished": record.finished_at,

@@ -111,7 +111,8 @@ def _restore(conf: cfg.ConfigOpts) -> int:
     if conf.format == "json":
         print(json.dumps({"image": conf.restore, **back}))
         return 0
-    counts = ", ".join(f"{back[name]} {name}" for name in ("locations", "properties", "tags", "members"))
+    kinds = (("location", "locations"), ("property", "properties"), ("tag", "tags"), ("member", "members"))
+    counts = ", ".join(scrubbing.counted(back[many], one, many) for one, many in kinds)
     print(f"Image {conf.restore} is active again: {counts}")
     return 0
 

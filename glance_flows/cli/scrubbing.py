@@ -52,7 +52,7 @@ class Progress:
     def __call__(self, report: "Report") -> None:
         """Show a report in place of the one before."""
         if self._shown:
-            text = f"{report.images} images, {size(report.freed)} freed, {report.failed} failures"
+            text = f"{_work(report, '')}, {counted(report.failed, 'failure')}"
             with self._lock, contextlib.suppress(OSError):
                 sys.stderr.write(f"\r\x1b[K{text}")
                 sys.stderr.flush()
@@ -73,11 +73,12 @@ def tell(report: "Report", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.to_json()))
         return
-    gone = f" ({report.missing} objects were gone already)" if report.missing else ""
+    were = "was" if report.missing == 1 else "were"
+    gone = f" ({counted(report.missing, 'object')} {were} gone already)" if report.missing else ""
     print(
-        f"{report.images} images scrubbed, {size(report.freed)} freed{gone} in {report.seconds:.1f} s,"
-        f" {report.rate:.1f} images a second; {report.failed} failures"
-        + (f"; {report.held} images left to other scrubbers" if report.held else "")
+        f"{_work(report, ' scrubbed')}{gone} in {report.seconds:.1f} s,"
+        f" {report.rate:.1f} images a second; {counted(report.failed, 'failure')}"
+        + (f"; {counted(report.held, 'image')} left to other scrubbers" if report.held else "")
         + ("; stopped" if report.stopped else "")
     )
 
@@ -96,7 +97,7 @@ def list_due(due: "Iterable[PendingImage]", *, as_json: bool) -> None:
     if as_json:
         print(f'], "images": {count}, "bytes": {total}}}')
     else:
-        print(f"{count} images, {size(total)} would be removed")
+        print(f"{counted(count, 'image')}, {size(total)} would be removed")
 
 
 def _json_lines(due: "Iterable[PendingImage]") -> "Iterable[tuple[str, int]]":
@@ -114,6 +115,19 @@ def _text_lines(due: "Iterable[PendingImage]") -> "Iterable[tuple[str, int]]":
         yield f"{image.id:<36}  {shown:>10}  {span(age):>10}  {stores}\n", (image.size or 0) * len(image.stores)
 
 
+def _work(report: "Report", done: str) -> str:
+    return f"{counted(report.images, 'image')}{done}, {size(report.freed)} freed"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number of things for people.
+
+    >>> counted(1, "image"), counted(2, "image"), counted(0, "property", "properties")
+    ('1 image', '2 images', '0 properties')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes for people.
 
@@ -125,7 +139,7 @@ def size(count: int) -> str:
         if value < 1024 or unit == _UNITS[-1]:
             break
         value /= 1024
-    return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+    return counted(count, "byte") if unit == "bytes" else f"{value:.1f} {unit}"
 
 
 def span(seconds: float | None) -> str:

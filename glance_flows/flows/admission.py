@@ -78,6 +78,17 @@ def visible_image(image_id: Any, services: Services, identity: Identity | None) 
     return image, caller
 
 
+def check_formats(image: Image, before: str) -> None:
+    """Refuse an image whose formats are not set, whatever its data is (C2).
+
+    :param before: names what they must be set before
+    :raises Conflict: naming the one that is not set
+    """
+    for name in ("container_format", "disk_format"):
+        if not getattr(image, name):
+            raise errors.Conflict(f"the {name} of image {image.id} must be set before {before}.")
+
+
 def check_pending(image_id: str, services: Services, identity: Identity | None) -> None:
     """Refuse to restore what cannot be restored (R4); only who may do everything restores.
 
@@ -138,9 +149,7 @@ def _check_image(image: Image, method: ImportMethod) -> None:
     if image.status not in method.statuses:
         wanted = " or ".join(sorted(method.statuses))
         raise errors.Conflict(f"image {image.id} is {image.status}; {method.name} needs it to be {wanted}.")
-    for name in ("container_format", "disk_format"):
-        if not getattr(image, name):
-            raise errors.Conflict(f"the {name} of image {image.id} must be set before the import.")
+    check_formats(image, "the import")
 
 
 def _stores(asked: Asked, image: Image, method: ImportMethod, services: Services) -> tuple[str, ...]:

@@ -90,11 +90,12 @@ def _compose(resolved: Mapping[str, Any] | None) -> Flow:
 
 @import_image.admission
 def _admit_import(spec: FlowSpec, services: Services, identity: Identity | None) -> FlowSpec:
-    return admit_import(spec, Asked(**{name: spec.arguments.get(name) for name in Asked.FIELDS}), services, identity)
+    return admit_import(spec, Asked(**{name: spec.plain().get(name) for name in Asked.FIELDS}), services, identity)
 
 
 @copy_image.admission
 def _admit_copy(spec: FlowSpec, services: Services, identity: Identity | None) -> FlowSpec:
-    given = {name: spec.arguments.get(name) for name in Asked.FIELDS}
-    asked = Asked(**{**given, "method": COPY_METHOD, "stores": spec.arguments.get("to")})
+    given = spec.plain()
+    fields = {name: given.get(name) for name in Asked.FIELDS}
+    asked = Asked(**{**fields, "method": COPY_METHOD, "stores": given.get("to")})
     return admit_import(spec, asked, services, identity)

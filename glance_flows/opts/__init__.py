@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 from oslo_config import cfg
@@ -17,6 +18,8 @@ from glance_flows.opts import glance
 from glance_flows.opts.own import OWN_OPTS
 
 LOG = logging.getLogger(__name__)
+#: Types of stores that are always there; to look for others takes a moment.
+_USUAL_TYPES = frozenset({"file", "filesystem", "s3"})
 #: Where oslo.config found a value, in words for its own developers.
 _WHERE = re.compile(r" from LocationInfo\(.*?\)(?= is not| :|:|$)")
 
@@ -93,11 +96,30 @@ def check(conf: cfg.ConfigOpts) -> None:
         raise errors.ConfigurationError(
             f"[glance_store] default_backend = {default} is not one of the stores: {known}."
         )
+    _check_types(conf)
+    _check_folders(conf)
     key = conf.metadata_encryption_key
     if key is not None and len(key.encode()) not in (16, 24, 32):
         raise errors.ConfigurationError("metadata_encryption_key must have 16, 24 or 32 characters.")
     _check_hash(conf.hashing_algorithm)
     _name_obsolete(conf)
+
+
+def _check_types(conf: cfg.ConfigOpts) -> None:
+    """Refuse a store of a type that no package on this host has, without loading any."""
+    unknown = {name: kind for name, kind in conf.enabled_backends.items() if kind not in _USUAL_TYPES}
+    if unknown:
+        known = {*_USUAL_TYPES, *(point.name for point in metadata.entry_points(group="glance_store.drivers"))}
+        for name, kind in unknown.items():
+            if kind not in known:
+                raise errors.ConfigurationError(f"enabled_backends: the store {name} has the unknown type {kind!r}.")
+
+
+def _check_folders(conf: cfg.ConfigOpts) -> None:
+    """Refuse an empty path: it would stand for wherever the process was started."""
+    for group, name in ((states.STAGING_STORE, "filesystem_store_datadir"), ("glance_flows", "state_path")):
+        if not (conf[group][name] or "").strip():
+            raise errors.ConfigurationError(f"[{group}] {name} is empty: name a directory.")
 
 
 def _check_hash(name: str) -> None:

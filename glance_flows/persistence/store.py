@@ -87,14 +87,16 @@ class Persistence:
 
     def _refuse_images(self) -> None:
         """Refuse a database that holds images, however its URL is spelt (D3)."""
+        if self._has_table("images"):
+            raise errors.ConfigurationError("[glance_flows] persistence_connection must not be Glance's own database.")
+
+    def _has_table(self, name: str) -> bool:
         try:
-            theirs = sa.inspect(self._engine).has_table("images")
+            return bool(sa.inspect(self._engine).has_table(name))
         except sa.exc.SQLAlchemyError as failure:
             raise errors.StateUnavailable(
                 f"the database of the flows' state cannot be used: {_line(failure)}"
             ) from failure
-        if theirs:
-            raise errors.ConfigurationError("[glance_flows] persistence_connection must not be Glance's own database.")
 
     def ready(self) -> None:
         """Make sure that the tables are there; those of an SQLite file are made when they are first needed.
@@ -107,14 +109,7 @@ class Persistence:
         if self._engine.dialect.name == "sqlite":
             self.sync()
             return
-        try:
-            inspector = sa.inspect(self._engine)
-            there = inspector.has_table("runs") and inspector.has_table("conductors")
-        except sa.exc.SQLAlchemyError as failure:
-            raise errors.StateUnavailable(
-                f"the database of the flows' state cannot be used: {_line(failure)}"
-            ) from failure
-        if not there:
+        if not (self._has_table("runs") and self._has_table("conductors")):
             raise errors.ConfigurationError("the flows' state lacks tables: run glance-flows db sync once.")
         self._checked = True
 

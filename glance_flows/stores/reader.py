@@ -1,5 +1,6 @@
 """Reading staged bytes for a store: cancellable, with progress, and stoppable from another thread."""
 
+import errno
 import os
 from collections.abc import Iterator
 from typing import Self
@@ -23,9 +24,13 @@ class StagedReader:
         self._reading = reading
         self._chunk = chunk
         self._stopped = False
+        # A store may keep links; what was staged is a file.
+        links = os.O_NOFOLLOW if staged.ours else 0
         try:
-            self._descriptor = os.open(staged.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as failure:
+            self._descriptor = os.open(staged.path, os.O_RDONLY | os.O_CLOEXEC | links)
+        except OSError as failure:
+            if failure.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
             raise errors.SourceFailed("the bytes to upload are no longer where they were.") from failure
 
     def __enter__(self) -> Self:

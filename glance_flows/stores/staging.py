@@ -1,9 +1,13 @@
 """The staging area: one file an image, in the directory that Glance uses for the same purpose."""
 
+import contextlib
+import errno
 import glob
 import os
+import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +16,7 @@ from oslo_config import cfg
 from glance_flows import errors, states
 from glance_flows.images import Contents, Staged
 from glance_flows.ports import Cancel, Listed, Progress
+from glance_flows.stores.bounded import BoundedCall, Patience
 from glance_flows.stores.digest import Digester
 from glance_flows.stores.files import listed
 
@@ -33,6 +38,7 @@ class StagingArea:
         self.directory = Path(conf[states.STAGING_STORE].filesystem_store_datadir)
         self._chunk = conf.glance_flows.chunk_size
         self._cap = conf.image_size_cap
+        self._patience = Patience(conf.glance_flows.store_timeout, conf.glance_flows.cancel_grace)
         self._strict = conf.image_format.require_image_format_match
 
     def path(self, image_id: str) -> Path:
@@ -80,7 +86,7 @@ class StagingArea:
         self._make_directory()
         try:
             with (
-                open(path, "wb", buffering=0) as file,
+                open(path, "wb", buffering=0, opener=_without_links) as file,
                 Digester(algorithm, self._inspection(disk_format)) as digester,
             ):
                 for chunk in self._capped(chunks, limit or self._cap):
@@ -103,17 +109,31 @@ class StagingArea:
         :raises UnsafeImage: see :meth:`accept`
         """
         path = self.path(image_id)
-        if path.is_symlink() or not path.is_file():  # what a link leads to, nobody has staged
-            raise errors.Conflict(f"nothing is staged for image {image_id} in this host's staging area.")
-        contents = self.digest(path, algorithm=algorithm, disk_format=disk_format, cancel=cancel, progress=progress)
+        with _staged_file(path, image_id) as file:
+            contents = self._digest(file, algorithm, disk_format, cancel, progress)
         return Staged(str(path), self.accept(contents), ours=True)
 
     def digest(
         self, path: Path, *, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
     ) -> Contents:
-        """Digest a file where it is."""
-        progress.begin(PART, path.stat().st_size)
-        with open(path, "rb", buffering=0) as file, Digester(algorithm, self._inspection(disk_format)) as digester:
+        """Digest a file of a store where it is.
+
+        :raises StoreTimeout: it cannot be read on for too long
+        """
+        watched = _Watched(cancel, progress)
+
+        def call() -> Contents:
+            with open(path, "rb", buffering=0) as file:
+                return self._digest(file, algorithm, disk_format, watched, watched)
+
+        bounded = BoundedCall(call, position=lambda: watched.position, stop=watched.stop)
+        return bounded.wait("the reading of the file", self._patience, cancel)
+
+    def _digest(
+        self, file: FileIO, algorithm: str, disk_format: str | None, cancel: Cancel, progress: Progress
+    ) -> Contents:
+        progress.begin(PART, os.fstat(file.fileno()).st_size)
+        with Digester(algorithm, self._inspection(disk_format)) as digester:
             while chunk := file.read(self._chunk):
                 cancel.check()
                 digester.update(chunk)
@@ -166,6 +186,66 @@ class StagingArea:
             if size > limit:
                 raise errors.TooLarge(f"the data is larger than the {limit} bytes allowed.")
             yield chunk
+
+
+class _Watched:
+    """A run's progress and its wish to stop, for a call that may be given up: then nothing more is told."""
+
+    def __init__(self, cancel: Cancel, progress: Progress) -> None:
+        self._cancel, self._progress = cancel, progress
+        self._stopped = False
+        self.position = 0
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def check(self) -> None:
+        if self._stopped:
+            raise errors.Cancelled("the reading was given up.")
+        self._cancel.check()
+
+    def calling(self, stop: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+        return self._cancel.calling(stop)
+
+    def begin(self, part: str, total: int | None) -> None:
+        self.check()
+        self._progress.begin(part, total)
+
+    def advance(self, part: str, count: int) -> None:
+        self.position += count
+        self._progress.advance(part, count)
+
+    def finish(self, part: str, state: str) -> None:
+        self.check()
+        self._progress.finish(part, state)
+
+
+@contextlib.contextmanager
+def _staged_file(path: Path, image_id: str) -> Iterator[FileIO]:
+    """Open what is staged for an image: a file, and no link, for what a link leads to nobody has staged.
+
+    :raises Conflict: there is none
+    """
+    try:
+        descriptor = _without_links(str(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as failure:
+        if failure.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise _nothing(image_id) from failure
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _nothing(image_id)
+    with FileIO(descriptor) as file:
+        yield file
+
+
+def _nothing(image_id: str) -> errors.Conflict:
+    return errors.Conflict(f"nothing is staged for image {image_id} in this host's staging area.")
+
+
+def _without_links(path: str, flags: int) -> int:
+    """Open a file for :func:`open`, unless a link stands in its place; a pipe is not waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

@@ -11,6 +11,7 @@ from glance_store import capabilities, location
 from glance_flows import errors
 from glance_flows.images import Staged
 from glance_flows.ports import Reading, Stored
+from glance_flows.stores.ahead import Ahead, close_quietly
 from glance_flows.stores.bounded import BoundedCall, Patience
 from glance_flows.stores.files import FileDriver
 from glance_flows.stores.inside import Inside
@@ -87,27 +88,20 @@ class DriverStore:
     def open(self, url: str) -> Iterator[tuple[Iterator[bytes], int | None]]:
         """Read an object: its chunks and its size in bytes, if that is known.
 
+        Only what the store does wrong is told as its failure, not what becomes of the bytes.
+
         :raises StoreDataMissing: the store does not have it
+        :raises StoreTimeout: it does not answer, or gives no chunk for too long
         :raises StoreError: it cannot be read
         """
-        attempt = f"cannot read from the store {self.name}"
+        attempt, what = f"cannot read from the store {self.name}", f"the reading from the store {self.name}"
         with self._told(attempt):
-            chunks, size = self._driver.get(self._location(url))
-        try:
-            yield self._each(iter(chunks), attempt), int(size) if size else None
-        finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
-
-    def _each(self, chunks: Iterator[bytes], attempt: str) -> Iterator[bytes]:
-        """Yield the chunks; only what the store does wrong is told as its failure, not what becomes of the bytes."""
-        while True:
-            with self._told(attempt):
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+            call = BoundedCall(
+                lambda: self._driver.get(self._location(url)), late=lambda found: close_quietly(found[0])
+            )
+            chunks, size = call.wait(what, self._patience)
+        with contextlib.closing(Ahead(chunks, what, self._patience.stall, lambda: self._told(attempt))) as ahead:
+            yield ahead, int(size) if size else None
 
     def local_path(self, url: str) -> str | None:
         """Return the path of the file that holds an object, where the store keeps files on this host."""

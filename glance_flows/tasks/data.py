@@ -189,7 +189,8 @@ class _Reading:
     def _fetched(self, image_id: str, place: Location, store: Store) -> Staged:
         with store.open(place.url) as (chunks, size):
             self.progress.begin(PART, size)
-            watched = _watched(Source(chunks, size), self.cancel, self.progress)
+            stop = getattr(chunks, "stop", lambda: None)
+            watched = _watched(Source(chunks, size, stop), self.cancel, self.progress)
             staged: Staged = self.staging.take(image_id, watched, algorithm=self.algorithm, disk_format=None)
         self.progress.finish(PART, "done")
         return Staged(staged.path, staged.contents, ours=True, source=store.name)

@@ -14,6 +14,7 @@ from glance_flows.flows import copy_image
 from glance_flows.services import Services
 from tests.contract.database import claim, run_of
 from tests.contract.worlds import PATIENCE, FlowCase, eventually
+from tests.services.servers import database
 
 LEASE = 3
 #: Far less than a server waits for the lock of a row before it gives up (50 s) and is asked again.
@@ -62,8 +63,18 @@ class FrozenCase(FlowCase):
     """On a server: SQLite cannot tell who stands still."""
 
     memory = ()
+    server: str
     #: Of the flows' state.
     state: str
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.state = cls.enterClassContext(database(cls.server))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.services.persistence.sync()
 
     def configure(self) -> dict[str, Any]:
         own = {"state_path": self.root / "state", "lease_seconds": LEASE, "persistence_connection": self.state}

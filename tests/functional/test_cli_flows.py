@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 
 from tests.functional import cli
 
@@ -21,6 +22,26 @@ class FlowTest(cli.CommandTestCase):
         self.assertEqual(["remote"], self.json("copy", image_id, "--all-stores")["done"])
         for store in cli.STORES:
             self.assertEqual(DATA, (self.folder / store / image_id).read_bytes())
+
+    def test_copy_that_is_not_waited_for(self) -> None:
+        """F4: the command prints the run and ends; the copy goes on in a process of its own."""
+        image_id = self.uploaded(DATA)
+        begun = self.json("copy", image_id, "--store", "archive", "--store", "remote", "--no-wait")
+        self.assertEqual((image_id, "begun"), (begun["id"], begun["state"]))
+        end = time.monotonic() + cli.SECONDS
+        while (run := self.json("run", "show", begun["run"]))["state"] not in ("success", "failure"):
+            self.assertLess(time.monotonic(), end, "the copy never ends")
+        self.assertEqual("success", run["state"], run)
+        self.assertEqual(["archive", "fast", "remote"], sorted(self.json("image", "show", image_id)["stores"]))
+        self.assertEqual(DATA, (self.folder / "archive" / image_id).read_bytes())
+
+    def test_a_copy_that_is_refused_is_not_begun(self) -> None:
+        """C6, C7: what would be refused is refused at once, without a run."""
+        image_id = self.uploaded(DATA)
+        for store in ("fast", "tape"):
+            self.assertIn(store, self.refused("copy", image_id, "--store", store, "--no-wait"))
+        copies = [run for run in self.json("run", "list", "--all") if run["flow"] == "copy-image"]
+        self.assertEqual([], copies)
 
     def test_refusals(self) -> None:
         image_id = self.uploaded(DATA)

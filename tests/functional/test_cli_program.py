@@ -1,7 +1,13 @@
 """The program itself: help, statuses, configuration, databases and methods."""
 
+import doctest
 import re
+from unittest import mock
 
+import fixtures
+
+from glance_flows.cli import scrubbing
+from glance_flows.scrubber import Report
 from tests.functional import cli
 
 
@@ -57,6 +63,29 @@ class ProgramTest(cli.CommandTestCase):
         self.assertIn(b"Traceback", done.stderr)
         self.assertIn(b"there is no image nope", done.stderr.splitlines()[-1])
 
+    def test_stores_and_folders_are_checked_at_start(self) -> None:
+        """D2: by a command that needs no store, too."""
+        for old, new, name in (
+            ("fast:file", "fast:tape", "enabled_backends: the store fast has the unknown type 'tape'"),
+            (f"{self.folder}/staging", "", "[os_glance_staging_store] filesystem_store_datadir is empty"),
+            (f"state_path = {self.folder}/state", "state_path =", "[glance_flows] state_path is empty"),
+        ):
+            self.configure()
+            text = self.config.read_text()
+            self.assertIn(old, text)
+            self.config.write_text(text.replace(old, new))
+            self.assertIn(name, self.refused("image", "list"))
+
+    def test_a_list_of_nothing(self) -> None:
+        """Nothing is printed for people, and an empty list for programs."""
+        for words in (("image", "list"), ("run", "list"), ("pending",)):
+            self.assertEqual(b"", self.run_command(*words).stdout)
+            self.assertEqual(b"[]\n", self.run_command(*words, "-f", "json").stdout)
+
+    def test_a_uri_that_is_no_parameter(self) -> None:
+        words = ("import", "x", "--method", "web-download", "--parameter", "uri=http://127.0.0.1/")
+        self.assertIn("give it with --uri", self.refused(*words, status=2, configured=False))
+
     def test_a_column_that_is_not_there(self) -> None:
         self.assertIn("--column", self.refused("image", "list", "-c", "colour", status=2))
 
@@ -71,6 +100,20 @@ class ProgramTest(cli.CommandTestCase):
         image_id = self.create()
         told = self.refused("image", "upload", image_id, "--file", "-", data=b"x")
         self.assertIn("enabled_import_methods", told)
+
+
+class WordsTest(cli.CommandTestCase):
+    def test_numbers_of_things(self) -> None:
+        """S16: one is told as one."""
+        self.assertEqual(0, doctest.testmod(scrubbing).failed)
+        report = Report(images=1, freed=1, missing=1, failed=1, held=1, seconds=1.0)
+        out = self.useFixture(fixtures.StringStream("stdout"))
+        with mock.patch("sys.stdout", out.stream):
+            scrubbing.tell(report, as_json=False)
+        out.stream.flush()
+        told = out.getDetails()["stdout"].as_text()
+        self.assertIn("1 image scrubbed, 1 byte freed (1 object was gone already) in 1.0 s", told)
+        self.assertIn("; 1 failure; 1 image left to other scrubbers", told)
 
 
 class DatabaseTest(cli.CommandTestCase):

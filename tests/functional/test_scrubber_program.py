@@ -108,7 +108,7 @@ class TestPass(Processes):
         child = self.scrubber("--log-file", str(self.root / "log"))
         self.assertEqual(1, child.end())
         self.assertIn(f"image {bad}, store s1: cannot delete from the store s1", child.err)
-        self.assertIn("1 failures", child.out)
+        self.assertIn("1 failure", child.out)
         self.assertEqual([states.PENDING_DELETE, states.DELETED], [self.status(bad), self.status(good)])
         shutil.rmtree(self.root / "s1" / bad)
         child = self.scrubber("--log-file", str(self.root / "log"))
@@ -178,7 +178,7 @@ class TestPass(Processes):
         table, plain = self.scrubber("--dry-run"), self.scrubber("--dry-run", "-f", "json")
         self.assertEqual([0, 0], [table.end(), plain.end()])
         self.assertRegex(table.out, rf"(?m)^{image_id} +10 bytes +1m \d+s  s1, s2$")
-        self.assertIn("1 images, 20 bytes would be removed", table.out)
+        self.assertIn("1 image, 20 bytes would be removed", table.out)
         (due,) = plain.report["due"]
         self.assertEqual((image_id, 10, ["s1", "s2"]), (due["image"], due["size"], due["stores"]))
         self.assertTrue(100 <= due["age"] < 160, due)
@@ -326,7 +326,7 @@ class TestCommands(Processes):
         child = self.flows("scrub", "--image", ids[1])
         self.assertEqual(0, child.end(), child.err)
         self.assertRegex(
-            child.out, r"^1 images scrubbed, 10 bytes freed in \d+\.\d s, \d+\.\d images a second; 0 failures\n$"
+            child.out, r"^1 image scrubbed, 10 bytes freed in \d+\.\d s, \d+\.\d images a second; 0 failures\n$"
         )
         child = self.flows("scrub", "--store", "misspelt")
         self.assertEqual((1, ""), (child.end(), child.out), child.err)

@@ -1,19 +1,10 @@
 """C25: a process that stands still within a transaction, on MariaDB."""
 
 from tests.contract import frozen
-from tests.services.servers import MYSQL, OnServer, database
+from tests.services.servers import MYSQL, OnServer
 
 
 class TestFrozen(OnServer, frozen.FrozenCase):
     """Glance's database and the flows' state, both on the server."""
 
     server = MYSQL
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.state = cls.enterClassContext(database(cls.server))
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.services.persistence.sync()

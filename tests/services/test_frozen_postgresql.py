@@ -1,19 +1,10 @@
 """C25: a process that stands still within a transaction, on PostgreSQL."""
 
 from tests.contract import frozen
-from tests.services.servers import POSTGRESQL, OnServer, database
+from tests.services.servers import POSTGRESQL, OnServer
 
 
 class TestFrozen(OnServer, frozen.FrozenCase):
     """Glance's database and the flows' state, both on the server."""
 
     server = POSTGRESQL
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.state = cls.enterClassContext(database(cls.server))
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.services.persistence.sync()

@@ -1,6 +1,8 @@
 """Flows are described as values, composed without I/O, and run by an engine that hands them services (F1, F2)."""
 
+import copy
 import json
+import pickle
 import sys
 import threading
 from collections.abc import Iterator
@@ -116,12 +118,39 @@ class TestSpec(base.TestCase):
         stores = ["a"]
         spec = copy_image("i", to=stores)
         stores.append("b")
-        self.assertEqual(["a"], spec.arguments["to"])
+        self.assertEqual(("a",), spec.arguments["to"])
         self.assertRaises(AttributeError, setattr, spec, "flow", "x")
         with self.assertRaises(TypeError):
             spec.arguments["to"] = []  # type: ignore[index]
+        with self.assertRaises(TypeError):
+            admitted("web-download", "a").arguments["resolved"]["identity"]["roles"] = ["admin"]
         self.assertRaises(errors.BadRequest, copy_image, "i", to=[object()])
         self.assertRaises(TypeError, copy_image, "i", nonsense=1)
+
+    def test_what_a_spec_gives_away_is_not_its_own(self) -> None:
+        """F1: whoever changes what it was given changes nothing else."""
+        spec = admitted("web-download", "a", "b")
+        before = spec.to_json()
+        for given in (spec.plain(), spec.facts()):
+            request = given.get("resolved") or given["request"]
+            request["stores"].append("c")
+            request["identity"]["roles"] = ["admin"]
+            given["more"] = 1
+        self.assertEqual(before, spec.to_json())
+        self.assertEqual(spec, copy.deepcopy(spec))
+        self.assertEqual(spec, pickle.loads(pickle.dumps(spec)))
+
+    def test_equality_is_that_of_json(self) -> None:
+        """F1: equal specs hash alike, whatever they were made from; true is not 1."""
+        nested = {"parameters": {"list": (1, {"k": [None]}), "b": True}, "a": 1}
+        same = FlowSpec("x", {"a": 1, "parameters": {"b": True, "list": [1, {"k": (None,)}]}})
+        first = FlowSpec("x", nested)
+        self.assertEqual((first, hash(first)), (same, hash(same)))
+        others = (FlowSpec("y", nested), first.replace(a=2), first.replace(a=True), first.replace(a=1.0), FlowSpec("x"))
+        for other in others:
+            self.assertNotEqual(first, other)
+        self.assertEqual(1 + len(others), len({first, same, *others}))
+        self.assertNotEqual(first, first.to_json())
 
     def test_unknown_flows(self) -> None:
         """C8: a flow that is not there is told with those that are."""

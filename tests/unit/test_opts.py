@@ -149,7 +149,8 @@ class TestLoad(base.TestCase):
             "[database] connection is not the URL": ("sqlite:///{root}/glance.sqlite", "nonsense"),
         }
         for words, (old, new) in wrong.items():
-            failure = self.assertRaises(errors.ConfigurationError, Services.from_conf, self.changed(old, new))
+            start = lambda old=old, new=new: Services.from_conf(self.changed(old, new))  # noqa: E731
+            failure = self.assertRaises(errors.ConfigurationError, start)
             self.assertIn(words.replace("{root}", str(self.root)), str(failure))
 
     def test_files_that_cannot_be_read(self) -> None:

@@ -16,7 +16,10 @@ PACKAGES = {
     "glance_flows_plugins": source.PLUGINS / "glance_flows_plugins",
 }
 
-_BUILT_FROM = ("setup.cfg", "setup.py", "pyproject.toml", "README.rst", "LICENSE")
+# A module beside the packages: it must be imported before any of them.
+MODULE = "glance_flows_entry.py"
+
+_BUILT_FROM = (MODULE, "setup.cfg", "setup.py", "pyproject.toml", "README.rst", "LICENSE")
 
 
 def contents() -> set[str]:
@@ -70,7 +73,7 @@ class PackagingTest(base.TestCase):
             wheel = build_wheel(pathlib.Path(scratch))
             with zipfile.ZipFile(wheel) as archive:
                 built = {n for n in archive.namelist() if ".dist-info/" not in n}
-        self.assertEqual(contents(), built)
+        self.assertEqual(contents() | {MODULE}, built)
 
     def test_the_wheel_has_types(self) -> None:
         self.assertLessEqual({f"{name}/py.typed" for name in PACKAGES}, contents())

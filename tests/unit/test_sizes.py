@@ -40,6 +40,7 @@ class SizesTest(base.TestCase):
         # A migration is a record of what once was and is never edited into shape.
         versions = source.LIBRARY / "db" / "migrations" / "versions"
         checked = [path for path in source.files(source.LIBRARY, source.PLUGINS) if versions not in path.parents]
+        checked.append(source.ROOT / "glance_flows_entry.py")
         self.assertIn(source.LIBRARY / "__init__.py", checked)
         self.assertEqual([], [finding for path in checked for finding in oversized(path)])
 

@@ -41,6 +41,19 @@ class StageTest(FlowTestCase, base.TestCase):
         staged = list(self.services.staging.directory.iterdir())
         self.assertEqual([(image_id, b"quick")], [(path.name, path.read_bytes()) for path in staged])
 
+    def test_an_image_without_formats(self) -> None:
+        """C2: a format that is not set is a conflict which names it; no byte of the data is asked for."""
+
+        def untouched() -> Iterator[bytes]:
+            raise AssertionError("the data was asked for")
+            yield b""
+
+        for name in ("disk_format", "container_format"):
+            image_id = self.world.image(**{name: None})
+            self.assertRaisesRegex(errors.Conflict, name, stage_image, self.services, image_id, untouched())
+            self.assertEqual("queued", self.world.db.images.get(image_id).status)
+        self.assertFalse(self.services.staging.directory.exists())
+
     def test_refused_data_leaves_the_image_queued(self) -> None:
         """C24: data that is not what it should be stays out of the staging area."""
         image_id = self.world.image(disk_format="qcow2")

@@ -1,5 +1,6 @@
 """The drop box beside an installed glance-flows, found by its entry point like any other method."""
 
+import os
 from typing import Any
 
 from glance_flows import errors
@@ -36,9 +37,11 @@ class DropBoxTest(FlowTestCase):
         self.assertRevertsCleanly(spec)
 
     def test_other_files_are_refused(self) -> None:
-        """A path, a link and a name that is not there are refused at the door, naming the field."""
+        """A path, a link, a pipe and a name that is not there are refused at the door, naming the field."""
+        os.mkfifo(self.box / "pipe")
+        (self.box / "folder").mkdir()
         (self.box / "link").symlink_to("/etc/passwd")
         image_id = self.world.image()
-        for name in ("../etc/passwd", "link", "absent", "", None):
+        for name in ("../etc/passwd", "link", "pipe", "folder", "absent", "nul\0", "", None):
             with self.subTest(file=name), self.assertRaisesRegex(errors.BadRequest, "^file:"):
                 self.runner.submit(import_image(image_id, method="drop-box", parameters={"file": name}))

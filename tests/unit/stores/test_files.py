@@ -69,6 +69,46 @@ class TestFileDriver(base.TestCase):
         watched = {"cancel": CancelToken(), "progress": ProgressBoard()}
         self.assertRaises(errors.Conflict, area.look, "b", algorithm="sha256", disk_format=None, **watched)
 
+    def test_a_link_that_appears(self) -> None:
+        """C24: between the look and the reading there is no moment in which a file can become a link."""
+        self.prepare()
+        (self.root / "elsewhere").write_bytes(b"secret")
+        area = StagingArea(make_conf(self.root, "f"))
+        path = area.path("a")
+
+        class Swapping(ProgressBoard):
+            def begin(self, part: str, total: int | None) -> None:
+                path.unlink()
+                path.symlink_to(path.parent.parent / "elsewhere")
+
+            def advance(self, part: str, count: int) -> None: ...
+
+            def finish(self, part: str, state: str) -> None: ...
+
+        staged = area.look("a", algorithm="sha256", disk_format=None, cancel=CancelToken(), progress=Swapping())
+        self.assertEqual(len(DATA), staged.contents.size)
+        store = Stores.from_conf(make_conf(self.root, "f")).get("f")
+        self.assertRaisesRegex(errors.SourceFailed, "no longer where they were", self.add, store, staged)
+
+    def test_a_link_where_data_is_to_be_staged(self) -> None:
+        """C24: nothing is written to where it leads."""
+        self.prepare()
+        (self.root / "elsewhere").write_bytes(b"precious")
+        area = StagingArea(make_conf(self.root, "f"))
+        area.path("b").with_suffix(".part").symlink_to(self.root / "elsewhere")
+        self.assertRaises(errors.StoreError, area.take, "b", [DATA], algorithm="sha256", disk_format=None)
+        self.assertEqual(b"precious", (self.root / "elsewhere").read_bytes())
+
+    def test_what_is_no_file_in_the_staging_area(self) -> None:
+        """C24: a pipe that nobody writes to is not waited for."""
+        self.prepare()
+        area = StagingArea(make_conf(self.root, "f"))
+        os.mkfifo(area.path("b"))
+        area.path("c").mkdir()
+        watched = {"cancel": CancelToken(), "progress": ProgressBoard()}
+        for name in ("b", "c", "d"):
+            self.assertRaises(errors.Conflict, area.look, name, algorithm="sha256", disk_format=None, **watched)
+
     def test_holes(self) -> None:
         """D2: with filesystem_thin_provisioning zeros take no room, and are read as they were."""
         data = b"start".ljust(1 << 20, b"\0") + b"end" + bytes(1 << 20)
