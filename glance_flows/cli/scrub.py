@@ -16,6 +16,9 @@ class Scrub(base.Command):
         parser.add_argument("--owner", metavar="O", help="only images of this project")
         parser.add_argument("--image", metavar="ID", help="only this image")
         parser.add_argument(
+            "--post", action="store_true", help="leave the work to the conductors: glance-flows conductor, on any host"
+        )
+        parser.add_argument(
             "-f", "--format", choices=("table", "json"), default="table", help="json prints one object; default: table"
         )
         return parser
@@ -24,8 +27,10 @@ class Scrub(base.Command):
         """Run the pass, or list what it would remove; return 1 when something could not be removed (S7).
 
         :raises StoreUnavailable: this host has no such store; a misspelt name would remove nothing for ever
+        :raises NoConductor, BoardUnavailable: the pages cannot be left to others
         """
         from glance_flows.coordination import Coordinator
+        from glance_flows.dispersal import PostedScrub
         from glance_flows.scrubber import Scrubber
 
         wanted = {"image_id": parsed_args.image, "owner": parsed_args.owner, "store": parsed_args.store}
@@ -35,10 +40,11 @@ class Scrub(base.Command):
             if parsed_args.dry_run:
                 scrubbing.list_due(Scrubber(runner, **wanted).due(), as_json=as_json)
                 return 0
-            if parsed_args.store is not None:
+            if parsed_args.store is not None and not parsed_args.post:
                 runner.services.stores.get(parsed_args.store)
             progress = scrubbing.Progress(shown=not self.context.quiet)
-            scrubber = Scrubber(runner, **wanted, told=progress)
+            kind = PostedScrub if parsed_args.post else Scrubber
+            scrubber = kind(runner, **wanted, told=progress)
             signals = self.context.signals
             with signals.deferred(), Coordinator.from_conf(conf).scrubbing():
                 try:
