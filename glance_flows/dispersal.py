@@ -30,6 +30,8 @@ _AHEAD = 2
 _MOST = 50
 _WAIT_SECONDS = 0.5
 _LOOK_SECONDS = 2.0
+#: Seconds for which a pass waits at least for a board, or for conductors, that were there and are away: a restart, say.
+_PATIENCE_SECONDS = 30.0
 #: Seconds that conductors get to report what they have in hand when the pass is stopped.
 _LAST_SECONDS = 10.0
 #: Of so many reports the runs are known, so that a report that comes twice counts once.
@@ -56,7 +58,7 @@ class PostedScrub(Scrubber):
         self._reports = Reports(self._board, self._name)
         self._needs = Needs(stores=() if store is None else (store,))
         self._lease = timedelta(seconds=own.lease_seconds)
-        self._patience = 1.5 * own.lease_seconds
+        self._patience = max(_PATIENCE_SECONDS, 1.5 * own.lease_seconds)
         self._limit_of_board = own.jobboard_window
         self._window = 0
         self._open: dict[str, Page] = {}
@@ -69,8 +71,8 @@ class PostedScrub(Scrubber):
         """Have everything that is due removed and return the report.
 
         :raises DatabaseError: the database cannot be read (S11)
-        :raises BoardUnavailable: the board is not there, or has been away for one and a half leases
-        :raises NoConductor: there is none that could do this, or there has been none for as long
+        :raises BoardUnavailable: the board is not there, or has been away for too long
+        :raises NoConductor: likewise there is none that could do this
         """
         self._persistence.ready()
         alive = self._able()

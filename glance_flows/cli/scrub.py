@@ -1,8 +1,12 @@
 """``scrub``: one pass over the images whose time is up."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from glance_flows.cli import base, scrubbing
+
+if TYPE_CHECKING:
+    from glance_flows.dispersal import PostedScrub
 
 
 class Scrub(base.Command):
@@ -30,7 +34,6 @@ class Scrub(base.Command):
         :raises NoConductor, BoardUnavailable: the pages cannot be left to others
         """
         from glance_flows.coordination import Coordinator
-        from glance_flows.dispersal import PostedScrub
         from glance_flows.scrubber import Scrubber
 
         wanted = {"image_id": parsed_args.image, "owner": parsed_args.owner, "store": parsed_args.store}
@@ -43,7 +46,7 @@ class Scrub(base.Command):
             if parsed_args.store is not None and not parsed_args.post:
                 runner.services.stores.get(parsed_args.store)
             progress = scrubbing.Progress(shown=not self.context.quiet)
-            kind = PostedScrub if parsed_args.post else Scrubber
+            kind = _posted() if parsed_args.post else Scrubber
             scrubber = kind(runner, **wanted, told=progress)
             signals = self.context.signals
             with signals.deferred(), Coordinator.from_conf(conf).scrubbing():
@@ -53,3 +56,10 @@ class Scrub(base.Command):
                     progress.close()
         scrubbing.tell(report, as_json=as_json)
         return 1 if report.failed else 0
+
+
+def _posted() -> "type[PostedScrub]":
+    """Load the jobboard only where it is wanted."""
+    from glance_flows.dispersal import PostedScrub
+
+    return PostedScrub
