@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from oslo_utils import timeutils
 
 from glance_flows import states
-from glance_flows.board import JobBoard
+from glance_flows.board import JobBoard, Reports
 from tests.contract.scrubbers import Child, Processes, Proxy
 from tests.contract.scrubs import DATA
 from tests.contract.worlds import eventually
@@ -66,16 +66,18 @@ class Posted(Processes):
         """Start a conductor and wait until it is seen."""
         return self.seen(self.begun([], jobs))
 
-    def gated_conductor(self, at: int) -> tuple[Child, Path, Path]:
+    def gated_conductor(self, at: int, *, grace: int = 30) -> tuple[Child, Path, Path]:
         """Start a conductor of one job that stands still in its deletion number ``at``.
 
+        :param grace: seconds that it gives its tasks when it is to stop
         :return: it, the file that tells that it is there, and the one that lets it go
         """
         reached, go = (self.root / f"{uuid.uuid4()}.{name}" for name in ("reached", "go"))
-        return self.seen(self.begun([str(at), str(reached), str(go)], 1)), reached, go
+        return self.seen(self.begun([str(at), str(reached), str(go)], 1, grace)), reached, go
 
-    def begun(self, gate: list[str], jobs: int) -> Child:
-        conf = str(self.conf_file(taskflow_executor={"max_workers": jobs}))
+    def begun(self, gate: list[str], jobs: int, grace: int = 30) -> Child:
+        own = {**self.configure()["glance_flows"], "stop_grace": grace}
+        conf = str(self.conf_file(taskflow_executor={"max_workers": jobs}, glance_flows=own))
         module = "tests.contract.gated_flows" if gate else "glance_flows.cli.main"
         child = Child([sys.executable, "-m", module, *gate, "--config-file", conf, "conductor"], self.root)
         self.addCleanup(kill, child)
@@ -254,6 +256,18 @@ class TestBoard(OnServer, Posted):
         self.assertReport(posting, images=100, locations=100, missing=0, failed=0, held=0)
         self.assertAllScrubbed(100)
 
+    def test_a_conductor_that_is_stopped_while_a_store_hangs(self) -> None:
+        """S6, S14: it ends in the time it has and gives the page back, which is done once the claims are void."""
+        self.many(60)
+        first, reached, _ = self.gated_conductor(10, grace=1)
+        posting = self.post()
+        eventually(reached.exists, "it is in the middle of a page")
+        self.conductor()
+        first.process.terminate()
+        self.assertEqual(0, first.end(), first.err)
+        self.assertReport(posting, images=60, missing=9, failed=0, held=0)
+        self.assertAllScrubbed(60)
+
     def test_a_store_that_fails(self) -> None:
         """S7, S12: what fails is told, the status is 1, all else goes; a living image only loses what is pending."""
         bad, *_ = self.many(30, "s1", "s2")
@@ -289,3 +303,63 @@ class TestBoard(OnServer, Posted):
         for child in (nobody, storeless, boardless):
             self.assertEqual((1, ""), (len(child.err.splitlines()), child.out), child.err)
         self.assertEqual(states.PENDING_DELETE, self.status(image_id))
+
+
+class TestReports(Posted):
+    """A report and the end of its job are one step."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reports = Reports(self.board, "a pass")
+        self.board.post("a job", {"scrub": "a pass"}, "low")
+        (self.job,) = self.board.waiting()
+        self.board.connected().claim(self.job, "me")
+
+    def left(self) -> tuple[set[str], list[str]]:
+        return self.board.names(), [job.name for job in self.board.waiting()]
+
+    def test_done(self) -> None:
+        """F5: the job is gone, and the report is there once."""
+        self.reports.add(self.job, "me", {"images": 7}, done=True)
+        self.assertEqual((set(), []), self.left())
+        self.assertEqual([{"images": 7}, None], [self.reports.next(0), self.reports.next(0)])
+        self.assertEqual([], list(self.redis.scan_iter(f"*{self.board_name}*reports*")))
+
+    def test_given_back(self) -> None:
+        """F5: anybody can have the job at once."""
+        self.reports.add(self.job, "me", {"images": 7}, done=False)
+        self.assertEqual(({"a job"}, ["a job"]), self.left())
+        self.assertEqual({"images": 7}, self.reports.next(1))
+
+    def test_a_job_that_is_somebody_elses_by_now(self) -> None:
+        """F5: it stays his; what was done is reported."""
+        self.board.connected().abandon(self.job, "me")
+        self.board.connected().claim(self.job, "somebody")
+        self.reports.add(self.job, "me", {"images": 7}, done=True)
+        self.assertEqual(({"a job"}, []), self.left())
+        self.assertEqual("somebody", self.board.connected().find_owner(self.job))
+        self.assertEqual({"images": 7}, self.reports.next(0))
+
+    def test_a_board_that_was_emptied(self) -> None:
+        """F5: what was done is reported all the same, and a job that was posted again is done with."""
+        self.forget_board()
+        self.reports.add(self.job, "me", {"images": 7}, done=True)
+        self.assertEqual({"images": 7}, self.reports.next(0))
+        self.board.post("a job", {"scrub": "a pass"}, "low")
+        self.reports.add(self.job, "me", {"images": 7}, done=True)
+        self.assertEqual((set(), []), self.left())
+
+    def test_what_nobody_reads(self) -> None:
+        """F5: reports to whoever is gone go after a day; of others' nothing is read."""
+        self.reports.add(self.job, "me", {"images": 7}, done=True)
+        self.assertIsNone(Reports(self.board, "another pass").next(0.1))
+        (key,) = self.redis.scan_iter(f"*{self.board_name}*reports*")
+        self.assertTrue(86000 < self.redis.ttl(key) <= 86400)
+
+    def test_taking_a_job_off(self) -> None:
+        """S6: one that somebody has is left to him, and that is no failure."""
+        self.assertFalse(self.board.remove(self.job, "the poster"))
+        self.board.connected().abandon(self.job, "me")
+        self.assertTrue(self.board.remove(self.job, "the poster"))
+        self.assertEqual((set(), []), self.left())
+        self.assertFalse(self.board.remove(self.job, "the poster"))
