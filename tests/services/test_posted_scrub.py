@@ -102,7 +102,7 @@ class Posted(Processes):
         most, stop = [0], threading.Event()
 
         def watch() -> None:
-            while not stop.wait(0.002):
+            while not stop.wait(0.01):
                 most[0] = max(most[0], self.board.count())
 
         thread = threading.Thread(target=watch)
@@ -145,7 +145,9 @@ class Everywhere:
     def test_two_conductors(self: Any) -> None:
         """S14, S15: they split the work, each location goes once, and the board is never longer than the window."""
         self.many(2000)
-        conductors = [self.conductor() for _ in range(2)]
+        conductors = [self.begun([], jobs=2) for _ in range(2)]
+        for child in conductors:
+            self.seen(child)
         with self.watched_board() as most:
             self.assertReport(self.post(), images=2000, locations=2000, missing=0, failed=0, held=0, stopped=False)
         self.assertAllScrubbed(2000)
