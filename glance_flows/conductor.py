@@ -20,6 +20,7 @@ from taskflow.types import timing
 
 from glance_flows import errors
 from glance_flows.audit import tidy_staging
+from glance_flows.pages import Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import DRAINING, WORKING
 from glance_flows.persistence.records import OPEN
@@ -121,6 +122,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             runner.holder, services.host, VERSION, WORKING, limit, tuple(services.stores.names), tuple(services.methods)
         )
         self._reconciler = Reconciler(services, runner.holder)
+        self._pages = Pages(runner)
         self._failing = False
         super().__init__(
             runner.holder,
@@ -154,9 +156,12 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         """
         self._record = ConductorRecord(**{**_fields(self._record), "state": DRAINING})
         self.stop()
-        late = self.runner.stop(grace)
+        self._pages.stop()
+        waited = self.runner.services.conf.glance_flows.stop_grace if grace is None else grace
+        end = time.monotonic() + waited
+        late = [*self.runner.stop(waited), *self._pages.late(end)]
         if not late and not self.wait(_TICK_SECONDS):
-            late = self.runner.stop(grace)  # a run that was about to begin
+            late = self.runner.stop(waited)  # a run that was about to begin
         for run_id in late:
             self._give_back(run_id)
             job = self._held.pop(run_id, None)
@@ -172,8 +177,8 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             return
         try:
             jobs = [job for job in self._board.waiting() if self._fits(job)]
-            looked_at = [job.name for job in jobs[: _LOOKED_AT * self._max_simultaneous_jobs]]
-            records = self.runner.services.persistence.postings.records(looked_at)
+            runs = [job.name for job in jobs if not is_page(job)][: _LOOKED_AT * self._max_simultaneous_jobs]
+            records = self.runner.services.persistence.postings.records(runs) if runs else {}
             resumption = Resumption(self.runner.services, self.runner.holder, self.runner.build)
         except (errors.BoardUnavailable, errors.DatabaseError) as failure:
             LOG.log(logging.DEBUG if self._failing else logging.WARNING, "No runs are taken up for now: %s", failure)
@@ -182,7 +187,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._failing = False
         for job in jobs:
             record = records.get(job.name)
-            if record is not None and not resumption.alive(record):
+            if (record is not None and not resumption.alive(record)) or (is_page(job) and job.name not in self._held):
                 yield job
 
     def claim(self, job: Any) -> None:
@@ -214,6 +219,9 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
     def _dispatch_job(self, job: Any) -> bool:
         """Do a claimed job and tell whether it is done; never raises, or taskflow would throw the job away."""
         try:
+            if is_page(job):
+                self._pages.work(job, settled=lambda: self._held.pop(job.name, None))
+                return True
             return self._worked(job)
         except errors.GlanceFlowsError as why:
             LOG.info("Run %s is left to others for now: %s", job.name, why)
@@ -248,8 +256,8 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             LOG.warning("Run %s is suspended but could not be given back yet: %s", run_id, failure)
 
     def _try_finish_job(self, job: Any, consume: bool, trash: bool = False) -> None:
-        self._held.pop(job.name, None)
-        self._off_hand(job, consume)
+        if self._held.pop(job.name, None) is not None:
+            self._off_hand(job, consume)
 
     def _on_job_done(self, job: Any, future: Any) -> None:
         super()._on_job_done(job, future)

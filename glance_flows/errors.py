@@ -61,6 +61,12 @@ class BoardUnavailable(GlanceFlowsError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class NoConductor(GlanceFlowsError):
+    """No conductor is alive."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class StateLost(DatabaseError):
     """The state of the run could not be saved; it can be resumed from where it was last saved."""
 

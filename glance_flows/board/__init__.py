@@ -5,5 +5,6 @@ run posted at most once. Its other boards are taken by their URL, as they are.
 """
 
 from glance_flows.board.jobs import JobBoard
+from glance_flows.board.reports import Reports
 
-__all__ = ["JobBoard"]
+__all__ = ["JobBoard", "Reports"]

@@ -102,12 +102,14 @@ class JobBoard:
         with self.told():
             return jobs.waiting() if self._leased else list(jobs.iterjobs(only_unclaimed=True, ensure_fresh=True))
 
-    def remove(self, job: Any, who: str) -> None:
-        """Take a job off the board, unless somebody has claimed it."""
+    def remove(self, job: Any, who: str) -> bool:
+        """Take a job off the board, unless somebody has claimed it; tell whether it was this that took it off."""
         jobs = self.connected()
-        with contextlib.suppress(taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound), self.told():
+        with self.told(), contextlib.suppress(taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound):
             jobs.claim(job, who)
             jobs.consume(job, who)
+            return True
+        return False
 
     def renew(self, held: Iterable[Any], who: str) -> None:
         """Renew the claims of jobs; one that the board lost is claimed again, if the job is still there."""

@@ -40,6 +40,22 @@ end
 return found
 """
 
+#: Adds a report to a list, and takes its job off the board, or gives it back where it is not done; all in one step. The
+#: report counts whatever became of the job: the server may have been emptied, or somebody else have claimed it by now.
+_REPORT = """
+redis.call("rpush", KEYS[4], ARGV[3])
+redis.call("pexpire", KEYS[4], ARGV[4])
+local owner = redis.call("get", KEYS[1])
+if owner and owner ~= ARGV[1] then
+    return 0
+end
+redis.call("del", KEYS[1], KEYS[3])
+if ARGV[5] == "done" then
+    redis.call("hdel", KEYS[2], ARGV[2])
+end
+return 1
+"""
+
 
 class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
     """The board behind :class:`glance_flows.board.JobBoard` where its URL names Redis.
@@ -47,7 +63,12 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
     :param conf: ``url`` of the server, ``namespace`` of the keys, ``claim_ttl`` in seconds
     """
 
-    SCRIPT_TEMPLATES = {**impl_redis.RedisJobBoard.SCRIPT_TEMPLATES, "renew": _RENEW, "waiting": _WAITING}
+    SCRIPT_TEMPLATES = {
+        **impl_redis.RedisJobBoard.SCRIPT_TEMPLATES,
+        "renew": _RENEW,
+        "waiting": _WAITING,
+        "report": _REPORT,
+    }
 
     def __init__(self, name: str, conf: dict[str, Any], client: Any = None, persistence: Any = None) -> None:
         self.claim_ttl = float(conf["claim_ttl"])
@@ -116,6 +137,28 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
         """Tell whether nobody else has had this turn within so many seconds."""
         with impl_redis._translate_failures():
             return bool(self._client.set(self.join(b"turn", what), 1, nx=True, px=int(seconds * 1000)))
+
+    def report(self, job: Any, who: str, where: str, text: str, kept: float, *, done: bool) -> None:
+        """Add a report on a job to a list, and take the job off the board; or give it back, where it is not done.
+
+        :param where: the name of the list
+        :param kept: seconds after its last report at which the list goes
+        """
+        keys = [job.owner_key, self.listings_key, job.last_modified_key, self._reports(where)]
+        outcome = "done" if done else "open"
+        args = [self._encode_owner(who), job.key, text.encode(), int(kept * 1000), outcome]
+        with impl_redis._translate_failures():
+            self._get_script("report")(keys=keys, args=args)
+
+    def reported(self, where: str, seconds: float) -> str | None:
+        """Take the oldest report off a list, waiting for one at most so many seconds."""
+        key = self._reports(where)
+        with impl_redis._translate_failures():
+            found = self._client.lpop(key) if seconds <= 0 else (self._client.blpop([key], seconds) or (key, None))[1]
+        return None if found is None else bytes(found).decode()
+
+    def _reports(self, where: str) -> Any:
+        return self.join(b"reports", where)
 
     def _fetch_jobs(self) -> list[Any]:
         with impl_redis._translate_failures():

@@ -1,8 +1,12 @@
 """``scrub``: one pass over the images whose time is up."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from glance_flows.cli import base, scrubbing
+
+if TYPE_CHECKING:
+    from glance_flows.dispersal import PostedScrub
 
 
 class Scrub(base.Command):
@@ -16,6 +20,9 @@ class Scrub(base.Command):
         parser.add_argument("--owner", metavar="O", help="only images of this project")
         parser.add_argument("--image", metavar="ID", help="only this image")
         parser.add_argument(
+            "--post", action="store_true", help="leave the work to the conductors: glance-flows conductor, on any host"
+        )
+        parser.add_argument(
             "-f", "--format", choices=("table", "json"), default="table", help="json prints one object; default: table"
         )
         return parser
@@ -24,6 +31,7 @@ class Scrub(base.Command):
         """Run the pass, or list what it would remove; return 1 when something could not be removed (S7).
 
         :raises StoreUnavailable: this host has no such store; a misspelt name would remove nothing for ever
+        :raises NoConductor, BoardUnavailable: the pages cannot be left to others
         """
         from glance_flows.coordination import Coordinator
         from glance_flows.scrubber import Scrubber
@@ -35,10 +43,11 @@ class Scrub(base.Command):
             if parsed_args.dry_run:
                 scrubbing.list_due(Scrubber(runner, **wanted).due(), as_json=as_json)
                 return 0
-            if parsed_args.store is not None:
+            if parsed_args.store is not None and not parsed_args.post:
                 runner.services.stores.get(parsed_args.store)
             progress = scrubbing.Progress(shown=not self.context.quiet)
-            scrubber = Scrubber(runner, **wanted, told=progress)
+            kind = _posted() if parsed_args.post else Scrubber
+            scrubber = kind(runner, **wanted, told=progress)
             signals = self.context.signals
             with signals.deferred(), Coordinator.from_conf(conf).scrubbing():
                 try:
@@ -47,3 +56,10 @@ class Scrub(base.Command):
                     progress.close()
         scrubbing.tell(report, as_json=as_json)
         return 1 if report.failed else 0
+
+
+def _posted() -> "type[PostedScrub]":
+    """Load the jobboard only where it is wanted."""
+    from glance_flows.dispersal import PostedScrub
+
+    return PostedScrub

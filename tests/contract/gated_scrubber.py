@@ -16,8 +16,8 @@ from glance_flows.stores.files import FileDriver
 _number = itertools.count(1)
 
 
-def main(at: int, reached: pathlib.Path, go: pathlib.Path, arguments: list[str]) -> int:
-    """Run the scrubber."""
+def gate(at: int, reached: pathlib.Path, go: pathlib.Path) -> None:
+    """Put a gate before a deletion of files."""
     delete = FileDriver.delete
 
     def gated(self: FileDriver, *args: Any, **kwargs: Any) -> None:
@@ -28,6 +28,11 @@ def main(at: int, reached: pathlib.Path, go: pathlib.Path, arguments: list[str])
         delete(self, *args, **kwargs)
 
     FileDriver.delete = gated
+
+
+def main(at: int, reached: pathlib.Path, go: pathlib.Path, arguments: list[str]) -> int:
+    """Run the scrubber."""
+    gate(at, reached, go)
     return scrubber.main(arguments)
 
 

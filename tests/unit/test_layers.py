@@ -41,6 +41,8 @@ FLOORS = {
     "resumption": 5,
     "runner": 5,
     "conductor": 6,
+    "dispersal": 6,
+    "pages": 6,
     "reconciler": 6,
     "quickstart": 6,
     "audit": 6,
@@ -62,7 +64,8 @@ BESIDE = {
     "listeners": {"run"},
     "services": {"methods"},
     "transfer": {"flows"},
-    "conductor": {"audit", "reconciler"},
+    "conductor": {"audit", "pages", "reconciler"},
+    "dispersal": {"pages", "scrubber"},
 }
 
 # What a plugin builds on, besides the facade `glance_flows` itself.

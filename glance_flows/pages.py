@@ -1,0 +1,173 @@
+"""A page of a scrub as a job of its own: how it is posted, and how a conductor does it (S14, F5).
+
+Nothing rests on the job: what is to be removed is in the image table, and claims there keep others out. A page that is
+done twice is found empty the second time; one that is lost is still pending.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from glance_flows import errors
+from glance_flows.board import Reports
+from glance_flows.coordination import Coordinator
+from glance_flows.flow import FlowSpec
+from glance_flows.persistence import Needs
+from glance_flows.run import Run
+from glance_flows.runner import Runner
+
+LOG = logging.getLogger(__name__)
+_MARK = "scrub"
+_AGAIN_SECONDS = 1.0
+_NOTHING = {"images": 0, "locations": 0, "freed": 0, "missing": 0, "silent": [], "failures": []}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as it is posted.
+
+    :param told: the name of the pass, which the report goes to
+    :param spec: the flow ``scrub`` of these images
+    :param needs: what a host must have; a store that it lacks is no reason to leave the page, only that data (S10)
+    """
+
+    told: str
+    spec: FlowSpec
+    needs: Needs
+    name: str = field(default_factory=lambda: f"scrub-{uuid.uuid4()}")
+
+    @property
+    def images(self) -> list[str]:
+        """The ids of the images."""
+        return list(self.spec.arguments["candidates"])
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the board tells a conductor of the page."""
+        return {_MARK: self.told, "spec": self.spec.to_json(), "needs": self.needs.to_json()}
+
+    @classmethod
+    def of(cls, job: Any) -> "Page":
+        """Return the page that a job is."""
+        details = job.details
+        spec = FlowSpec.from_json(details["spec"])
+        return cls(details[_MARK], spec, Needs.from_json(details["needs"]), job.name)
+
+
+def is_page(job: Any) -> bool:
+    """Tell whether a job is a page of a scrub, and no run."""
+    return _MARK in job.details
+
+
+class Pages:
+    """The pages that a conductor has in hand.
+
+    :param runner: runs them
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._lease = float(runner.services.conf.glance_flows.lease_seconds)
+        self._stop = threading.Event()
+        self._in_hand: dict[threading.Event, str] = {}
+        self._runs: set[Run] = set()
+        self._shown = _Shown(Coordinator.from_conf(runner.services.conf))
+
+    def work(self, job: Any, settled: Callable[[], Any]) -> None:
+        """Do a claimed page and report what was done, which ends or gives back the job.
+
+        :param settled: called when nothing is left but the report: the claim is not to be renewed any more
+        :raises DatabaseError: the page cannot be done now, here; the job is still claimed
+        """
+        page = Page.of(job)
+        over = threading.Event()
+        self._in_hand[over] = page.name
+        try:
+            with self._shown:
+                report = self._done(page)
+            settled()
+            self._tell(job, page, report)
+        finally:
+            over.set()
+            del self._in_hand[over]
+
+    def stop(self) -> None:
+        """Have the pages end after the location in hand, and begin no other one (S6)."""
+        self._stop.set()
+        for run in self._runs.copy():
+            run.cancel("the conductor is to stop.")
+
+    def late(self, until: float) -> list[str]:
+        """Wait for the pages to be over and return the names of those that are not.
+
+        :param until: in monotonic time
+        """
+        in_hand = self._in_hand.copy()
+        return [name for over, name in in_hand.items() if not over.wait(max(0.0, until - time.monotonic()))]
+
+    def _done(self, page: Page) -> dict[str, Any]:
+        started = time.monotonic()
+        run = self._runner.submit(page.spec)
+        self._runs.add(run)
+        if self._stop.is_set():
+            run.cancel("the conductor is to stop.")
+        held: list[str] = []
+        try:
+            facts = run.result()
+            removed = facts["removed"]
+            held = sorted(set(page.images).difference(facts["page"]))
+        except errors.DatabaseError:
+            raise
+        except errors.GlanceFlowsError as failure:
+            # What nobody foresaw would happen to the next conductor, too.
+            failures = [{"image": each, "store": None, "error": str(failure)} for each in page.images]
+            removed = {**_NOTHING, "failures": failures}
+        finally:
+            self._runs.discard(run)
+        seconds = time.monotonic() - started
+        done = run.token.reason is None
+        LOG.info("%s: %d images are gone, %d locations failed", page.name, removed["images"], len(removed["failures"]))
+        return {"page": page.name, "run": run.id, "done": done, "seconds": seconds, "held": held, "removed": removed}
+
+    def _tell(self, job: Any, page: Page, report: dict[str, Any]) -> None:
+        """Report, or, where the board is away for longer than a lease, leave the job to be taken up once more."""
+        reports = Reports(self._runner.services.board, page.told)
+        patience = time.monotonic() + self._lease
+        while True:
+            try:
+                return reports.add(job, self._runner.holder, report, done=report["done"])
+            except errors.BoardUnavailable as failure:
+                if time.monotonic() > patience:
+                    LOG.warning("What was done of %s cannot be reported: %s", page.name, failure)
+                    return None
+            time.sleep(_AGAIN_SECONDS)
+
+
+class _Shown:
+    """Shows a running scrubber for as long as anything is in hand, however many pages that are (R2).
+
+    :param coordinator: shows it
+    """
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._lock = threading.Lock()
+        self._count = 0
+        self._place = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._count == 0:
+                self._place.enter_context(self._coordinator.scrubbing())
+            self._count += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                self._place.close()

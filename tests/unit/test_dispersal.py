@@ -1,0 +1,279 @@
+"""A posted pass against a board in memory: reports that come twice, pages that are lost, a board that is away."""
+
+import threading
+import uuid
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from glance_flows import errors, states
+from glance_flows.board import Reports
+from glance_flows.dispersal import PostedScrub
+from glance_flows.pages import Page, Pages, is_page
+from glance_flows.persistence import ConductorRecord, Needs
+from glance_flows.persistence.postings import WORKING
+from glance_flows.scrubber import Report
+from tests.contract.scrubs import Pendings
+
+
+class MemoryBoard:
+    """A board and its reports; whoever waits for a report does a page meanwhile.
+
+    :param pages: does them
+    """
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self.jobs: dict[str, Any] = {}
+        self.reports: list[dict[str, Any]] = []
+        self.posted: list[str] = []
+        self.longest = 0
+        self.away = 0
+        self.lose = 0
+        self.twice = False
+        self.idle = False
+
+    def count(self) -> int:
+        self._check()
+        return len(self.jobs)
+
+    def names(self) -> set[str]:
+        self._check()
+        return set(self.jobs)
+
+    def post(self, name: str, details: dict[str, Any], priority: str) -> None:
+        self._check()
+        self.posted.append(name)
+        if len(self.posted) > self.lose:
+            self.jobs.setdefault(name, SimpleNamespace(name=name, details=details))
+        self.longest = max(self.longest, len(self.jobs))
+
+    def waiting(self) -> list[Any]:
+        return list(self.jobs.values())
+
+    def remove(self, job: Any, who: str) -> bool:
+        return self.jobs.pop(job.name, None) is not None
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        self._check()
+        if seconds and not self.reports and self.jobs and not self.idle:
+            job = self.jobs.pop(min(self.jobs))
+            report = self._pages._done(Page.of(job))
+            self.reports += [report, report] if self.twice else [report]
+        return self.reports.pop(0) if self.reports else None
+
+    def _check(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise errors.BoardUnavailable
+
+
+class TestPostedScrub(Pendings):
+    """S14 and S16 without a server."""
+
+    def configure(self) -> dict[str, Any]:
+        return {**super().configure(), "glance_flows": {"jobboard_url": "redis://127.0.0.1:1", "lease_seconds": 60}}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.services.persistence.ready()
+        self.alive("c1", jobs=2)
+        self.board = MemoryBoard(Pages(self.runner))
+        for name, value in (("_WAIT_SECONDS", 0.01), ("_LOOK_SECONDS", 0.05), ("_PATIENCE_SECONDS", 0.5)):
+            patcher = mock.patch(f"glance_flows.dispersal.{name}", value)
+            patcher.start()
+            self.addCleanup(patcher.stop)
+
+    def alive(self, name: str, *, jobs: int) -> None:
+        record = ConductorRecord(name, "host", "1", WORKING, jobs, ("m1",))
+        self.services.persistence.conductors.beat(record)
+
+    def posted(self, **options: Any) -> PostedScrub:
+        scrub = PostedScrub(self.runner, page=2, **options)
+        scrub._board = scrub._reports = self.board  # type: ignore[assignment]
+        return scrub
+
+    def all_done(self, count: int, **options: Any) -> Report:
+        ids = [self.pending("m1") for _ in range(count)]
+        report = self.posted(**options).run_pass()
+        self.assertScrubbed(*ids)
+        self.assertEqual((count, count), (report.images, report.locations))
+        self.assertEqual((0, 0, 0), (report.missing, report.failed, report.held))
+        self.assertEqual({}, self.board.jobs)
+        return report
+
+    def test_the_window(self) -> None:
+        """S15: twice as many pages as the conductors can do at once, be there never so many images."""
+        self.all_done(21)
+        self.assertEqual((4, 11), (self.board.longest, len(self.board.posted)))
+
+    def test_a_window_that_runs_fill(self) -> None:
+        """F5: pages and runs together are no more than jobboard_window."""
+        self.services.conf.set_override("jobboard_window", 3, "glance_flows")
+        self.board.jobs["a run"] = run = SimpleNamespace(name="a run", details={})
+        self.assertFalse(is_page(run))
+        ids = [self.pending("m1") for _ in range(9)]
+        with mock.patch.object(MemoryBoard, "next", self._next_page):
+            self.assertEqual(9, self.posted().run_pass().images)
+        self.assertScrubbed(*ids)
+        self.assertEqual((3, {"a run": run}), (self.board.longest, self.board.jobs))
+
+    def _next_page(self, seconds: float) -> dict[str, Any] | None:
+        pages = [name for name, job in self.board.jobs.items() if is_page(job)]
+        return self.board._pages._done(Page.of(self.board.jobs.pop(pages[0]))) if seconds and pages else None
+
+    def test_progress(self) -> None:
+        """S16: the report so far is told after each page."""
+        seen: list[int] = []
+        self.all_done(6, told=lambda report: seen.append(report.images))
+        self.assertEqual([2, 4, 6], seen)
+
+    def test_a_report_that_comes_twice(self) -> None:
+        """S14: it counts once."""
+        self.board.twice = True
+        self.all_done(9)
+
+    def test_pages_that_are_lost(self) -> None:
+        """S14, F5: they are posted again."""
+        self.board.lose = 3
+        self.all_done(9)
+        self.assertEqual((8, 5), (len(self.board.posted), len(set(self.board.posted))))
+
+    def cut(self, scrub: PostedScrub, times: int) -> None:
+        """Have the board go away once the pass has begun, for so many questions."""
+        sweep = scrub._sweep
+
+        def cut(*args: Any) -> None:
+            self.board.away = times
+            sweep(*args)
+
+        patcher = mock.patch.object(scrub, "_sweep", cut)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def test_a_board_that_is_away(self) -> None:
+        """F5: it is waited for."""
+        ids = [self.pending("m1") for _ in range(3)]
+        scrub = self.posted()
+        self.cut(scrub, 5)
+        self.assertEqual(3, scrub.run_pass().images)
+        self.assertScrubbed(*ids)
+
+    def test_a_board_that_stays_away(self) -> None:
+        """F5: not for ever."""
+        self.pending("m1")
+        before = self.world.picture()
+        scrub = self.posted()
+        scrub._patience = 0.1
+        self.cut(scrub, 10_000)
+        self.assertRaises(errors.BoardUnavailable, scrub.run_pass)
+        self.assertEqual(before, self.world.picture())
+
+    def test_nobody_is_there(self) -> None:
+        """F5: nothing is posted without a conductor that could do it, and the message says what is lacking."""
+        self.pending("m1")
+        self.assertRaisesRegex(errors.NoConductor, "has the store m2", self.posted(store="m2").run_pass)
+        self.services.persistence.conductors.leave("c1")
+        self.assertRaisesRegex(errors.NoConductor, "no conductor is alive", self.posted().run_pass)
+        self.assertEqual([], self.board.posted)
+
+    def test_everybody_is_gone(self) -> None:
+        """F5: when all the conductors are gone for good, so are the pages, and the pass says so."""
+        self.pending("m1")
+        self.board.idle = True
+        scrub = self.posted()
+        scrub._patience = 0.1
+        sweep = scrub._sweep
+
+        def left(*args: Any) -> None:
+            sweep(*args)
+            self.services.persistence.conductors.leave("c1")
+
+        with mock.patch.object(scrub, "_sweep", left):
+            self.assertRaisesRegex(errors.NoConductor, "no conductor is alive any more", scrub.run_pass)
+        self.assertEqual((1, {}), (len(self.board.posted), self.board.jobs))
+
+    def test_an_image_that_others_keep(self) -> None:
+        """S14: after a while it is left to them, and reported as held; one that becomes free is done."""
+        kept, freed = self.pending("m1"), self.pending("m1")
+        for image_id in (kept, freed):
+            self.lock_as_another(image_id)
+        # The claims last longer than that; only how long the pass waits for others is meant.
+        self.services.conf.set_override("lease_seconds", 3, "glance_flows")
+        renewing = mock.patch.object(self.db.pending, "free", side_effect=self._renewed(kept, freed))
+        with renewing:
+            report = self.posted().run_pass()
+        self.assertEqual((1, 1, 0), (report.images, report.held, report.failed))
+        self.assertEqual([states.PENDING_DELETE, states.DELETED], [self.status(kept), self.status(freed)])
+
+    def _renewed(self, kept: str, freed: str) -> Any:
+        free = self.db.pending.free
+
+        self.alive("c1", jobs=2)
+
+        def look(image_ids: Any) -> list[str]:
+            self.alive("c1", jobs=2)
+            self.age_lock(kept, 0)
+            self.change("image_properties", {"image_id": freed, "name": states.LOCK}, deleted=True)
+            return free(image_ids)
+
+        return look
+
+    def test_stopped(self) -> None:
+        """S6: what nobody has begun goes off the board."""
+        ids = [self.pending("m1") for _ in range(9)]
+        scrub = self.posted(told=lambda report: scrub.stop())
+        report = scrub.run_pass()
+        self.assertEqual((2, True, 0), (report.images, report.stopped, report.held))
+        self.assertEqual({}, self.board.jobs)
+        self.assertEqual(7, sum(self.status(each) == states.PENDING_DELETE for each in ids))
+
+    def test_a_page_that_fails_as_nobody_foresaw(self) -> None:
+        """S7: it is told for each of its images, and not tried for ever."""
+        ids = {self.pending("m1") for _ in range(2)}
+        with mock.patch.object(self.db.pending, "doomed", side_effect=RuntimeError("broken")):
+            report = self.posted().run_pass()
+        self.assertEqual((0, 2), (report.images, report.failed))
+        self.assertEqual(ids, {item["image"] for item in report.failures})
+        self.assertIn("broken", report.failures[0]["error"])
+
+    def test_boards_without_reports(self) -> None:
+        """F5: other boards are refused, and why is said."""
+        board: Any = SimpleNamespace(jobs=object())
+        self.assertRaisesRegex(errors.ConfigurationError, "on a board on Redis only", Reports, board, "name")
+
+
+class TestPage(Pendings):
+    """A page as a job, and in hand."""
+
+    def page(self, *image_ids: str) -> tuple[Page, Any]:
+        spec = PostedScrub._spec  # the flow as it is posted
+        poster: Any = SimpleNamespace(_conf=self.services.conf, _filters={"store": None}, _lease=timedelta(seconds=60))
+        page = Page(uuid.uuid4().hex, spec(poster, list(image_ids), Report(), False), Needs())
+        return page, SimpleNamespace(name=page.name, details=page.details)
+
+    def test_there_and_back(self) -> None:
+        """F5: a conductor reads what was posted."""
+        page, job = self.page("a", "b")
+        self.assertTrue(is_page(job))
+        self.assertEqual(page, Page.of(job))
+        self.assertEqual(["a", "b"], Page.of(job).images)
+
+    def test_stopped_in_the_middle(self) -> None:
+        """S6: the location in hand is finished; what is left is free at once, and the page not done."""
+        store = self.gated("m1")
+        ids = [self.pending("m1") for _ in range(3)]
+        page, _ = self.page(*ids)
+        pages, reports = Pages(self.runner), []
+        thread = threading.Thread(target=lambda: reports.append(pages._done(page)))
+        thread.start()
+        self.assertTrue(store.arrived.acquire(timeout=30))
+        pages.stop()
+        store.gate.set()
+        thread.join()
+        (report,) = reports
+        self.assertEqual((False, 1, []), (report["done"], report["removed"]["images"], report["held"]))
+        self.assertEqual([], self.locks())
+        self.assertFalse(pages._done(page)["done"], "none is begun any more")
+        self.assertEqual(1, len(store.asked))
