@@ -1,7 +1,8 @@
 """``glance-flows`` on stores some of which stand still in the middle of an image, for as long as they are told to.
 
-Called as ``python -m tests.contract.gated_conductor GATES …``. An upload into a store whose folder is called ``S`` makes
-the file ``GATES/S.reached`` after its first piece while there is a file ``GATES/S.shut``, and goes on when that is gone.
+Called as ``python -m tests.contract.gated_conductor GATES …``. An upload into a store whose folder is called ``S``
+makes the file ``GATES/S.reached`` after its first piece while there is a file ``GATES/S.shut``, and goes on when that
+is gone.
 """
 
 import pathlib
