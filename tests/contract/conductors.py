@@ -98,7 +98,7 @@ class ConductorCase(FlowCase):
         folder.mkdir(parents=True, exist_ok=True)
         options = self.configure()
         options["glance_flows"] |= {"host": host, "state_path": folder / "state", **(own or {})}
-        make_conf(folder, *stores, **{**options, **overrides})
+        make_conf(folder, *stores, **options | overrides)
         path = folder / "glance-flows.conf"
         shared = path.read_text()
         for name in ("staging", "s1", "s2", "s3"):

@@ -2,6 +2,7 @@
 
 from tests.contract.conductors import ConductorCase
 from tests.contract.crowds import Crowds
+from tests.contract.severed import DatabaseOutages
 from tests.contract.takeovers import Takeovers
 from tests.services.servers import POSTGRESQL, OnTwoDatabases
 
@@ -14,5 +15,11 @@ class TestTakeovers(OnTwoDatabases, Takeovers, ConductorCase):
 
 class TestCrowds(OnTwoDatabases, Crowds, ConductorCase):
     """Many runs, and many conductors that die."""
+
+    server = POSTGRESQL
+
+
+class TestOutages(OnTwoDatabases, DatabaseOutages, ConductorCase):
+    """Without Redis, and without a database."""
 
     server = POSTGRESQL
