@@ -200,6 +200,8 @@ class ConductorCase(FlowCase):
     def assertWhole(self, *run_ids: str) -> None:
         """Nothing is half done or left anywhere; each run is on the list, and ended at most once with success."""
         self.assertEqual([], [*unfinished(self.services), *self.world.wrong()], self.told(run_ids))
+        places = [(row["image_id"], row["value"]) for row in self.rows("image_locations", status="active")]
+        self.assertEqual(len(places), len(set(places)), "a location was recorded twice")
         ends = [each["run"] for kind in ("import", "delete") for each in self.happened(f"image.{kind}.end")]
         self.assertEqual(len(ends), len(set(ends)), "a run ended twice")
         self.assertLessEqual(set(ends), {each.id for each in self.services.persistence.records.page(limit=100_000)})

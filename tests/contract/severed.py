@@ -90,6 +90,7 @@ class DatabaseOutages(Outages):
         url = sa.make_url(self.connection)
         proxy = Proxy(url.host, url.port or _PORTS[url.get_backend_name()])
         self.addCleanup(proxy.close)
+        self.shut("s2")
         processes, runs = self.busy(
             connection=self.through(self.connection, proxy),
             own={"persistence_connection": self.through(self.persistence, proxy)},
@@ -97,6 +98,7 @@ class DatabaseOutages(Outages):
         workers = {self.worker(run)[1] for run in runs if self.record(run).state == RUNNING}
         proxy.shut()
         away = threading.Event()
+        self.open("s2")
         away.wait(self.OUTAGE / 2)
         self.open("s3")
         away.wait(self.OUTAGE / 2)
