@@ -2,6 +2,8 @@
 
 from tests.contract.conductors import ConductorCase
 from tests.contract.crowds import Crowds
+from tests.contract.drains import Drains
+from tests.contract.placements import Boards, Placements
 from tests.contract.severed import DatabaseOutages
 from tests.contract.takeovers import Takeovers
 from tests.services.servers import POSTGRESQL, OnTwoDatabases
@@ -21,5 +23,23 @@ class TestCrowds(OnTwoDatabases, Crowds, ConductorCase):
 
 class TestOutages(OnTwoDatabases, DatabaseOutages, ConductorCase):
     """Without Redis, and without a database."""
+
+    server = POSTGRESQL
+
+
+class TestDrains(OnTwoDatabases, Drains, ConductorCase):
+    """Conductors that are told to stop."""
+
+    server = POSTGRESQL
+
+
+class TestPlacements(OnTwoDatabases, Placements, ConductorCase):
+    """Which host does what."""
+
+    server = POSTGRESQL
+
+
+class TestBoards(OnTwoDatabases, Boards, ConductorCase):
+    """A board that says other things than the list of runs."""
 
     server = POSTGRESQL
