@@ -106,16 +106,18 @@ class ConductorCase(FlowCase):
         path.write_text(shared)
         return path
 
-    def conduct(self, host: str, *arguments: str, conf: Path | None = None, prefix: tuple[str, ...] = ()) -> Any:
+    def conduct(self, host: str, conf: Path | None = None) -> ConductorProcess:
         """Start a conductor; :meth:`ready` waits for it."""
         file = str(conf or self.conf_of(host))
-        command = [*prefix, *program(), "--config-file", file, "conductor", *arguments]
-        return self._started(host, command)
+        return self._started(host, [*program(), "--config-file", file, "conductor"])
 
-    def conduct_gated(self, host: str, conf: Path | None = None) -> ConductorProcess:
-        """Start a conductor on whose host the stores have gates: :meth:`shut`."""
+    def conduct_gated(self, host: str, conf: Path | None = None, within: tuple[str, ...] = ()) -> ConductorProcess:
+        """Start a conductor on whose host the stores have gates: :meth:`shut`.
+
+        :param within: words in front of the command
+        """
         file = str(conf or self.conf_of(host))
-        module = [sys.executable, "-m", "tests.contract.gated_conductor", str(self.gates)]
+        module = [*within, sys.executable, "-m", "tests.contract.gated_conductor", str(self.gates)]
         return self._started(host, [*module, "--config-file", file, "conductor"])
 
     def _started(self, host: str, command: list[str]) -> ConductorProcess:

@@ -82,11 +82,11 @@ class Child:
 class Proxy:
     """Stands between a scrubber and its database, and can be shut."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, here: str = "127.0.0.1") -> None:
         self._target = (host, port)
         self._open = True
         self._pairs: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((here, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

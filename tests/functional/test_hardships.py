@@ -122,7 +122,7 @@ class StateTest(FlowCase):
         """F3: taskflow writes its row of facts in two steps; a process that died between them has begun nothing."""
         image_id = self.world.image(DATA)
         run = self.runner.defer(copy_image(image_id, to=["s2"]))
-        book = self.services.persistence.book(run.id, run.spec.flow, self.runner.holder)
+        book = self.services.persistence.book(run.id, run.spec.flow, self.runner.holder, lambda: None)
         book.detail.add(models.TaskDetail(storage.Storage.injector_name, str(uuid.uuid4())))
         book.update_flow_details(book.detail)
         self.runner.resume(run.id)[0].result(PATIENCE)
