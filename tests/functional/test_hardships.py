@@ -122,9 +122,12 @@ class StateTest(FlowCase):
         """F3: taskflow writes its row of facts in two steps; a process that died between them has begun nothing."""
         image_id = self.world.image(DATA)
         run = self.runner.defer(copy_image(image_id, to=["s2"]))
+        records = self.services.persistence.records
+        self.assertTrue(records.take_over(records.get(run.id), self.runner.holder))
         book = self.services.persistence.book(run.id, run.spec.flow, self.runner.holder, lambda: None)
         book.detail.add(models.TaskDetail(storage.Storage.injector_name, str(uuid.uuid4())))
         book.update_flow_details(book.detail)
+        expire_leases(self.services)
         self.runner.resume(run.id)[0].result(PATIENCE)
         self.assertEqual(["s1", "s2"], self.stores_with(image_id))
         self.assertEqual([], [*unfinished(self.services), *self.world.wrong()])
