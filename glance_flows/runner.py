@@ -266,7 +266,7 @@ class Runner:
             self._runs.pop(run.id, None)
         if run.spec.factory.persisted:
             failure = self._note_end(run, failure)
-        if not isinstance(failure, errors.Suspended | errors.StateLost):
+        if not (_lost(run) or isinstance(failure, errors.Suspended | errors.StateLost)):
             emit("end", state=FAILURE if failure else SUCCESS, error=str(failure) if failure else None)
         run.end(result, failure)
 
@@ -301,13 +301,15 @@ class Runner:
         lost = self._end(run, state, None if failure is None else str(failure))
         return failure or lost
 
-    def _end(self, run: Run, state: str, told: str | None) -> errors.StateLost | None:
+    def _end(self, run: Run, state: str, told: str | None) -> errors.GlanceFlowsError | None:
         try:
-            self.services.persistence.records.end(run.id, self.holder, state, told, run.leftovers.records)
+            ours = self.services.persistence.records.end(run.id, self.holder, state, told, run.leftovers.records)
         except errors.DatabaseError as lost:
             LOG.error("The end of run %s could not be written down: %s", run.id, lost)
             return errors.StateLost(f"run {run.id} has ended, but that could not be written down: {lost}")
-        return None
+        if not ours and run.token.lease is not None:
+            run.token.lease.lose(f"run {run.id} was taken over by another process.")
+        return run.token.lease.lost if run.token.lease is not None else None
 
 
 def _refuse_fleeting(spec: FlowSpec) -> None:

@@ -20,7 +20,7 @@ from taskflow import task as taskflow_task
 from taskflow.types import failure
 
 from glance_flows import errors
-from glance_flows.lease import Lease
+from glance_flows.lease import Lease, relying_on
 
 LOG = logging.getLogger(__name__)
 
@@ -194,6 +194,10 @@ def succeeded(result: Any) -> bool:
     return result is not None and not isinstance(result, failure.Failure)
 
 
+def _lease_of(task: Task) -> Lease | None:
+    return None if task.token is None else task.token.lease
+
+
 def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(execute)
     def guarded(self: Task, *args: Any, **kwargs: Any) -> Any:
@@ -202,7 +206,8 @@ def _guard_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
         if self.token is not None:
             (self.token.sure if self.irreversible else self.token.check)()
         try:
-            result = execute(self, *args, **kwargs)
+            with relying_on(_lease_of(self)):
+                result = execute(self, *args, **kwargs)
         except errors.GlanceFlowsError:
             raise
         except Exception as cause:
@@ -240,7 +245,8 @@ def _guard_revert(revert: Callable[..., Any]) -> Callable[..., Any]:
             LOG.warning("Task %s is not undone here: %s", self.name, lost)
             return
         try:
-            revert(self, **wanted)
+            with relying_on(_lease_of(self)):
+                revert(self, **wanted)
         except Exception as cause:
             LOG.debug("Where %s could not be undone: %s", self.name, errors.trace(cause))
             kwargs["leftovers"].add(f"{self.name} could not be undone", cause)

@@ -13,7 +13,7 @@ from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy import event
 
-from glance_flows import errors, sessions
+from glance_flows import errors, lease, sessions
 
 T = TypeVar("T")
 
@@ -30,6 +30,10 @@ def _is_transient(failure: BaseException) -> bool:
     if isinstance(failure, TRANSIENT):
         return True
     return isinstance(failure, sa.exc.OperationalError) and "database is locked" in str(failure)
+
+
+class _Unsure(Exception):
+    """A transaction took so long that the run it is for may be another process's by now."""
 
 
 #: Wraps a whole transaction: a deadlock or a lost connection is tried again, a little later each time.
@@ -79,9 +83,9 @@ class Engine:
             max_retries=0,
         )
         self._manager.append_on_engine_create(_tune_sqlite)
-        lease = conf.glance_flows.lease_seconds
-        self._manager.append_on_engine_create(lambda engine: sessions.end_silent(engine, lease))
-        self._manager.append_on_engine_create(lambda engine: sessions.end_frozen(engine, lease))
+        silent = conf.glance_flows.lease_seconds
+        self._manager.append_on_engine_create(lambda engine: sessions.end_silent(engine, silent))
+        self._manager.append_on_engine_create(lambda engine: sessions.end_frozen(engine, silent))
 
     @property
     def engine(self) -> sa.Engine:
@@ -106,14 +110,21 @@ class Engine:
 
         Leaving commits, an exception rolls back. After a deadlock or a lost connection all of ``change`` is called
         again, so it must not have effects outside the database. A connection can be lost at the very end: then nobody
-        knows whether the transaction took place, and ``change`` must see what it did before and return the same.
+        knows whether the transaction took place, and ``change`` must see what it did before and return the same. What
+        is tried again and again may be a run's that another process took over meanwhile: it is committed on the
+        strength of a lease, or not at all.
 
         :raises DatabaseError: the database cannot be reached or written
+        :raises LockLost: the run that this thread works on is another process's by now
         """
         token = _WRITING.set(True)
         try:
-            with translated():
-                return retried(self._write)(change)
+            while True:
+                try:
+                    with translated():
+                        return retried(self._write)(change)
+                except _Unsure:
+                    lease.sure()  # not within the transaction: it writes, too, and may need what is locked there
         finally:
             _WRITING.reset(token)
 
@@ -123,7 +134,11 @@ class Engine:
 
     def _write(self, change: Callable[[sa.Connection], T]) -> T:
         with self._manager.writer.connection.using(_Context()) as connection:
-            return change(connection)
+            result = change(connection)
+            relied_on = lease.current()
+            if relied_on is not None and not relied_on.young:
+                raise _Unsure
+            return result
 
     def dispose(self) -> None:
         """Close every connection."""

@@ -15,6 +15,7 @@ from oslo_utils import timeutils
 from sqlalchemy.dialects import mysql
 
 from glance_flows.persistence.records import (
+    OPEN,
     POSTED,
     RUNNING,
     SUSPENDED,
@@ -147,6 +148,12 @@ class Postings:
         """Return runs by their ids, in one query; those that are not known are missing."""
         found = self._records.read(sa.select(runs).where(runs.c.id.in_(sorted(run_ids))))
         return {record.id: record for record in found}
+
+    def open_ones(self, run_ids: Collection[str]) -> set[str]:
+        """Return the ids of those runs that are not over."""
+        query = sa.select(runs.c.id).where(runs.c.id.in_(sorted(run_ids)), runs.c.state.in_(OPEN))
+        with told(), self._records.engine.connect() as connection:
+            return set(connection.execute(query).scalars())
 
     def waiting(self, silent: timedelta, needs: Collection[Needs], limit: int) -> list[Posting]:
         """Return the postings of runs that nobody works on, the oldest first.

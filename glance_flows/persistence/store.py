@@ -10,6 +10,8 @@ from oslo_config import cfg
 from oslo_serialization import jsonutils
 from sqlalchemy import event, pool
 from taskflow import exceptions as taskflow_exceptions
+from taskflow import states as taskflow_states
+from taskflow import storage as taskflow_storage
 from taskflow.persistence import models
 
 from glance_flows import errors, sessions
@@ -120,7 +122,7 @@ class Persistence:
         :raises StateLost: the database cannot be used
         """
         try:
-            detail = self.find(run_id) or self._new(run_id, flow)
+            detail = _mended(self.find(run_id) or self._new(run_id, flow))
         except (sa.exc.SQLAlchemyError, taskflow_exceptions.StorageFailure) as failure:
             raise errors.StateLost(f"the state of run {run_id} cannot be read: {_line(failure)}") from failure
         return Book(self._engine, self.backend.get_connection()._tables, detail, holder, barred)
@@ -172,6 +174,18 @@ class Persistence:
             raise errors.ConfigurationError(
                 f"[glance_flows] state_path: {Path(path).parent} cannot be made: {failure.strerror}."
             ) from failure
+
+
+def _mended(detail: models.FlowDetail) -> models.FlowDetail:
+    """Return the stored state of a flow as taskflow can read it.
+
+    It writes down its own row of facts twice, at first without any; a process that was killed in between left one that
+    taskflow itself stumbles over. The facts are the specification's, and are put in again whatever there is.
+    """
+    for atom in detail:
+        if atom.name == taskflow_storage.Storage.injector_name and atom.results is None:
+            atom.results, atom.state = {}, taskflow_states.SUCCESS
+    return detail
 
 
 def _engine(url: str) -> sa.Engine:

@@ -1,6 +1,8 @@
 """One store: a driver of glance_store behind the contract that flows use, its errors told in our words."""
 
 import contextlib
+import functools
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import glance_store
 from glance_store import capabilities, location
 
-from glance_flows import errors
+from glance_flows import errors, lease
 from glance_flows.images import Staged
 from glance_flows.ports import Reading, Stored
 from glance_flows.stores.ahead import Ahead, close_quietly
@@ -17,6 +19,7 @@ from glance_flows.stores.files import FileDriver
 from glance_flows.stores.inside import Inside
 from glance_flows.stores.reader import StagedReader
 
+LOG = logging.getLogger(__name__)
 #: Types whose driver puts an image under its id, right below the prefix that it tells.
 _PREFIXED = frozenset({"s3"})
 
@@ -77,12 +80,22 @@ class DriverStore:
                 lambda: self._driver.add(image_id, reader, contents.size, contents.hash_algo),
                 position=lambda: reader.position,
                 stop=reader.stop,
-                late=lambda stored: self.delete(stored[0]),
+                late=functools.partial(self._too_late, lease.current()),
             )
             with self._told(f"cannot upload to the store {self.name}"):
                 stored = call.wait(f"the upload to the store {self.name}", self._patience, reading.cancel)
         url, size, checksum, hash_value, metadata = stored
         return Stored(url, size, checksum, hash_value, {**(metadata or {}), "store": self.name})
+
+    def _too_late(self, held: lease.Lease | None, stored: tuple[Any, ...]) -> None:
+        """Take back what a store took after all when nobody waited for it any more.
+
+        :param held: on the strength of which it was sent; whoever took the run over may have put the same object there
+        """
+        if held is not None and held.lost is not None:
+            LOG.warning("What the store %s took after a run was lost is left to whoever has the run now", self.name)
+            return
+        self.delete(stored[0])
 
     @contextlib.contextmanager
     def open(self, url: str) -> Iterator[tuple[Iterator[bytes], int | None]]:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from glance_flows import errors
+from glance_flows import errors, lease
 from glance_flows.images import Staged
 from glance_flows.ports import Reading, Store, Stored
 from glance_flows.request import ImportRequest
@@ -171,6 +171,7 @@ class _Work:
     def _remove(self, url: str) -> None:
         """Take back what was just stored; what cannot be is recorded, and the reason of the failure stays (F6)."""
         try:
+            lease.sure()
             self.store.delete(url)
         except errors.StoreDataMissing:
             LOG.info("The store %s has nothing of image %s to take back", self.store.name, self.asked.image_id)
@@ -240,6 +241,7 @@ def clear(db: Any, store: Store, image_id: str, taken_back: str | None = None) -
 
     :param taken_back: the URL of a location whose row is gone already
     """
+    lease.sure()  # what was asked before may have taken longer than a lease, and this cannot be taken back
     store.abandon(image_id)
     urls = set() if taken_back is None else {taken_back}
     for place in db.locations.in_store(image_id, store.name):
@@ -251,6 +253,7 @@ def clear(db: Any, store: Store, image_id: str, taken_back: str | None = None) -
     pending = [place for place in db.locations.of(image_id) if place.url in urls]
     found = False
     for each in urls:
+        lease.sure()
         try:
             store.delete(each)
             found = True

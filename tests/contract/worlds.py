@@ -28,10 +28,10 @@ from tests import base
 PATIENCE = 30.0
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
+def eventually(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Return the first true value of ``condition``; fail if there is none for too long."""
     pause = threading.Event()
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not (value := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"never happened: {what}")

@@ -5,12 +5,15 @@ import os
 import signal
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import sqlalchemy as sa
 from oslo_utils import timeutils
+from taskflow import storage
+from taskflow.persistence import models
 
 from glance_flows import errors, opts, states
 from glance_flows.flow import FlowSpec, series
@@ -114,6 +117,20 @@ class _Odd(Task):
 
 class StateTest(FlowCase):
     """The database of the flows' state."""
+
+    def test_killed_before_the_first_fact(self) -> None:
+        """F3: taskflow writes its row of facts in two steps; a process that died between them has begun nothing."""
+        image_id = self.world.image(DATA)
+        run = self.runner.defer(copy_image(image_id, to=["s2"]))
+        records = self.services.persistence.records
+        self.assertTrue(records.take_over(records.get(run.id), self.runner.holder))
+        book = self.services.persistence.book(run.id, run.spec.flow, self.runner.holder, lambda: None)
+        book.detail.add(models.TaskDetail(storage.Storage.injector_name, str(uuid.uuid4())))
+        book.update_flow_details(book.detail)
+        expire_leases(self.services)
+        self.runner.resume(run.id)[0].result(PATIENCE)
+        self.assertEqual(["s1", "s2"], self.stores_with(image_id))
+        self.assertEqual([], [*unfinished(self.services), *self.world.wrong()])
 
     def break_writes(self, after: int) -> Any:
         """Have the database fail after so many writes of tasks' states, until the patch is stopped."""

@@ -51,3 +51,16 @@ class OnServer:
     def setUpClass(cls) -> None:
         super().setUpClass()  # type: ignore[misc]
         cls.connection = cls.enterClassContext(database(cls.server))  # type: ignore[attr-defined]
+
+
+class OnTwoDatabases:
+    """Gives each test two databases of its own on :attr:`server`, Glance's and that of the flows' state."""
+
+    server: str
+    connection: str | None
+    persistence: str | None
+
+    def setUp(self) -> None:
+        self.connection = self.enterContext(database(self.server))  # type: ignore[attr-defined]
+        self.persistence = self.enterContext(database(self.server))  # type: ignore[attr-defined]
+        super().setUp()  # type: ignore[misc]
