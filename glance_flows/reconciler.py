@@ -36,37 +36,40 @@ class Reconciler:
 
         :raises BoardUnavailable, DatabaseError: one of the two cannot be used now
         """
-        if self._board.turn("reconcile", _TURN_SECONDS):
+        if self._mine():
             posted = self.reconcile()
             if posted:
                 LOG.info("%d runs that waited for a conductor were put on the board", posted)
 
     def reconcile(self) -> int:
         """Post what is missing, as far as there is room, and tell how many runs that were."""
-        there = self._board.names()
+        there, unclaimed = self._board.names(), self._board.waiting()
         alive = self._persistence.conductors.alive(self._lease)
-        if len(there) >= self._window:
-            there -= self._cleared(alive)
         needs = [each for each in self._persistence.postings.needs(self._lease) if _placeable(each, alive)]
-        posted = 0
-        # What is on the board already is among the oldest, too.
-        for posting in self._persistence.postings.waiting(self._lease, needs, self._window):
-            if len(there) < self._window and posting.run_id not in there:
-                self._board.post(posting.run_id, posting.details, posting.priority)
-                there.add(posting.run_id)
-                posted += 1
-        return posted
+        wanted = self._persistence.postings.waiting(self._lease, needs, self._window)
+        missing = [posting for posting in wanted if posting.run_id not in there]
+        # What is claimed does not count, or as many conductors as the window is wide would find nothing to do.
+        lacking = len(missing) + len(unclaimed) - self._window
+        if lacking > 0:
+            names = {posting.run_id for posting in wanted}
+            lacking -= self._cleared([job for job in reversed(unclaimed) if job.name not in names][:lacking])
+        posted = missing[: len(missing) - max(lacking, 0)]
+        for posting in posted:
+            self._board.post(posting.run_id, posting.details, posting.priority)
+        return len(posted)
 
-    def _cleared(self, alive: list[ConductorRecord]) -> set[str]:
-        """Make room on a full board: take off what no conductor can do now."""
-        stuck = [job for job in self._board.waiting() if not _placeable(_needs(job), alive)]
-        for job in stuck:
+    def _cleared(self, spare: list[Any]) -> int:
+        """Make room on the board: take jobs off that others go before, or that nobody can do now."""
+        for job in spare:
             self._board.remove(job, self._name)
-        return {job.name for job in stuck}
+        return len(spare)
 
-
-def _needs(job: Any) -> Needs:
-    return Needs.from_json(job.details.get("needs") or {"stores": (), "sources": ()})
+    def _mine(self) -> bool:
+        """Tell whether this is this conductor's turn: told by the board, or else it is the first one's on the list."""
+        if self._board.takes_turns:
+            return self._board.turn("reconcile", _TURN_SECONDS)
+        alive = self._persistence.conductors.alive(self._lease)
+        return not alive or alive[0].name == self._name
 
 
 def _placeable(needs: Needs, alive: list[ConductorRecord]) -> bool:
