@@ -50,6 +50,8 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
 
     def __init__(self, name: str, conf: dict[str, Any], client: Any = None, persistence: Any = None) -> None:
         self.claim_ttl = float(conf["claim_ttl"])
+        #: What the last look found, by its text: most of it is there at the next look, too, and costs time to read.
+        self._read: dict[bytes, Any] = {}
         super().__init__(name, conf, client=client, persistence=persistence)
 
     @classmethod
@@ -98,7 +100,9 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
             found = self._get_script("waiting")(
                 keys=[self.listings_key], args=[self.join(b""), self._encode_owner(self.OWNED_POSTFIX)]
             )
-        return sorted(self._jobs(zip(found[::2], found[1::2], strict=True)), key=place)
+        jobs = dict(self._jobs(zip(found[::2], found[1::2], strict=True)))
+        self._read = jobs
+        return sorted(jobs.values(), key=place)
 
     def names(self) -> set[str]:
         """Return the names of all the jobs."""
@@ -119,12 +123,13 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
     def _fetch_jobs(self) -> list[Any]:
         with impl_redis._translate_failures():
             found = self._client.hgetall(self.listings_key)
-        return sorted(self._jobs(found.items()), key=place)
+        return sorted((job for _, job in self._jobs(found.items())), key=place)
 
-    def _jobs(self, found: Iterable[tuple[bytes, bytes]]) -> Iterator[Any]:
+    def _jobs(self, found: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, Any]]:
+        known = self._read
         for key, raw in found:
             try:
-                yield self._job(key, self._loads(raw))
+                yield raw, known.get(raw) or self._job(key, self._loads(raw))
             except (taskflow_exceptions.JobFailure, KeyError, TypeError, ValueError) as failure:
                 LOG.warning("What is on the jobboard as %r is no job, and left alone: %r", key, failure)
 

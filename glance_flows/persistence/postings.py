@@ -156,6 +156,8 @@ class Postings:
         :param needs: only runs that need one of these
         :param limit: how many at most
         """
+        if not needs:
+            return []
         texts = [_text(each) for each in needs]
         query = _POSTED.where(_nobodys(silent), postings.c.needs.in_(texts))
         return self._read(query.order_by(_RANK, postings.c.posted_at, postings.c.run_id).limit(limit))
