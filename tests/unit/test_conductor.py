@@ -187,6 +187,15 @@ class TestDispatch(ConductorCase):
         self.assertTrue(self.dispatched(posted.id))
         self.assertEqual(before, self.world.picture())
 
+    def test_a_run_that_was_cancelled(self) -> None:
+        """C27, F5: a run that was cancelled while it waited is ended by the conductor that takes it, and does nothing."""
+        posted = self.posted()
+        before = self.world.picture()
+        posted.cancel("not wanted any more")
+        self.assertTrue(self.dispatched(posted.id))
+        self.assertEqual((FAILURE, "not wanted any more"), (posted.record.state, posted.record.error))
+        self.assertEqual(before, self.world.picture())
+
     def test_a_run_that_lives(self) -> None:
         """F5, C25: a claim on the board is no right to touch a run: one that another works on is left alone."""
         posted = self.posted()
