@@ -74,7 +74,7 @@ OWN_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "jobboard_url",
         secret=True,
-        help="Where runs are posted for conductors on other hosts: redis://HOST:PORT, or another board of taskflow's.",
+        help="Where runs are posted for conductors on other hosts: redis://HOST:PORT, or zookeeper://, or etcd://.",
     ),
     cfg.StrOpt(
         "jobboard_name",

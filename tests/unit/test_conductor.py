@@ -188,7 +188,7 @@ class TestDispatch(ConductorCase):
         self.assertEqual(before, self.world.picture())
 
     def test_a_run_that_was_cancelled(self) -> None:
-        """C27, F5: a run that was cancelled while it waited is ended by the conductor that takes it, and does nothing."""
+        """C27, F5: a run that was cancelled while it waited is ended by a conductor, and does nothing."""
         posted = self.posted()
         before = self.world.picture()
         posted.cancel("not wanted any more")
