@@ -43,7 +43,9 @@ class Reconciler:
 
     def reconcile(self) -> int:
         """Post what is missing, as far as there is room, and tell how many runs that were."""
-        there, unclaimed = self._board.names(), self._board.waiting()
+        there = self._board.names()
+        # Whatever else is on the board is not for us to judge.
+        unclaimed = [job for job in self._board.waiting() if "run" in (job.details or ())]
         alive = self._persistence.conductors.alive(self._lease)
         needs = [each for each in self._persistence.postings.needs(self._lease) if _placeable(each, alive)]
         wanted = self._persistence.postings.waiting(self._lease, needs, self._window)

@@ -123,11 +123,13 @@ class JobBoard:
         with self.connected() as jobs:
             (jobs.consume if done else jobs.abandon)(job, who)
 
-    def remove(self, job: Any, who: str) -> None:
-        """Take a job off the board, unless somebody has claimed it."""
+    def remove(self, job: Any, who: str) -> bool:
+        """Take a job off the board, unless somebody has claimed it; tell whether it was this that took it off."""
         with self.connected() as jobs, contextlib.suppress(*_GONE):
             jobs.claim(job, who)
             jobs.consume(job, who)
+            return True
+        return False
 
     def renew(self, held: Iterable[Any], who: str) -> None:
         """Renew the claims of jobs; one that the board lost is claimed again, if the job is still there."""

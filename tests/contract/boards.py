@@ -97,9 +97,7 @@ class BoardContract:
         mine, free = self.here.waiting()
         self.there.waiting()
         self.there.claim(self.job("a"), "there")
-        self.here.remove(mine, "here")
-        self.here.remove(free, "here")
-        self.here.remove(free, "here")
+        self.assertEqual([False, True, False], [self.here.remove(job, "here") for job in (mine, free, free)])
         self.assertEqual({"a"}, self.there.names())
 
     def test_a_lease_that_is_renewed(self: Any) -> None:

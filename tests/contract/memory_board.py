@@ -54,10 +54,9 @@ class MemoryBoard:
         if done:
             del self.jobs[job.name]
 
-    def remove(self, job: Any, who: str) -> None:
+    def remove(self, job: Any, who: str) -> bool:
         self._reached()
-        if job.name not in self.owners:
-            del self.jobs[job.name]
+        return job.name not in self.owners and self.jobs.pop(job.name, None) is not None
 
     def renew(self, held: list[Any], who: str) -> None:
         self._reached()

@@ -87,17 +87,22 @@ class TestReconciler(FlowCase):
         self.assertEqual([], self.reconciled())
 
     def test_making_room(self) -> None:
-        """F5: on a full board jobs that nobody can do, or that are of no run, make room for those that can be done."""
-        for _ in range(2):
-            run_id = self.posted(NOWHERE)
-            self.board.post(run_id, self.persistence.postings.of([run_id])[run_id].details)
-        self.board.post("strange", {"what": "ever"})
-        first, second = self.posted(), self.posted()
-        self.assertEqual([first, second], self.reconciled())
-        self.assertEqual({first, second, "run-1"}, self.board.names())
-        third, fourth = self.posted(), self.posted()
-        self.assertEqual([third], self.reconciled())
-        self.assertNotIn(fourth, self.board.names())
+        """F5: on a full board jobs that nobody can do, or of no run, make room for those that can be done."""
+        for run_id in (self.posted(NOWHERE), self.posted(NOWHERE), "unknown"):
+            self.board.post(run_id, {"run": run_id, "needs": NOWHERE.to_json()})
+        runs = [self.posted() for _ in range(4)]
+        self.assertEqual(runs[:3], self.reconciled())
+        self.assertEqual(set(runs[:3]), self.board.names())
+        self.assertEqual([], self.reconciled())
+
+    def test_other_jobs(self) -> None:
+        """F5: what is on the board and is no run's is left alone, and takes nobody's place."""
+        others = {f"strange-{number}" for number in range(5)}
+        for name in others:
+            self.board.post(name, None if name.endswith("1") else {"what": "ever"})
+        runs = [self.posted() for _ in range(4)]
+        self.assertEqual(runs[:3], self.reconciled())
+        self.assertEqual({*others, *runs[:3]}, self.board.names())
 
     def test_priority_makes_room(self) -> None:
         """F5: a run of a high priority comes on a board that is full of others; what it displaces comes back later."""
@@ -120,7 +125,7 @@ class TestReconciler(FlowCase):
     def test_claimed_jobs_are_left_alone(self) -> None:
         """F5: what somebody works on is not taken off the board, however full that is."""
         stuck = self.posted(NOWHERE)
-        self.board.post(stuck, {})
+        self.board.post(stuck, {"run": stuck})
         self.board.claim(self.board.jobs[stuck], "other")
         runs = [self.posted() for _ in range(4)]
         self.assertEqual(runs[:3], self.reconciled())
