@@ -23,7 +23,7 @@ from glance_flows.audit import tidy_staging
 from glance_flows.pages import Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import DRAINING, WORKING
-from glance_flows.persistence.records import OPEN
+from glance_flows.persistence.records import OPEN, Record
 from glance_flows.placement import unmet
 from glance_flows.reconciler import Reconciler
 from glance_flows.resumption import Resumption
@@ -116,6 +116,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._board = services.board
         self._pause = Pause(own.jobboard_interval)
         self._refused: dict[str, float] = {}
+        self._refusing = threading.Lock()
         self._held: dict[str, Any] = {}
         self._lease = float(own.lease_seconds)
         self._record = ConductorRecord(
@@ -186,22 +187,28 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             return
         self._failing = False
         for job in jobs:
-            record = records.get(job.name)
-            if (record is not None and not resumption.alive(record)) or (is_page(job) and job.name not in self._held):
+            if is_page(job):
+                free = job.name not in self._held
+            else:
+                free = job.name in runs and self._is_free(job, records.get(job.name), resumption)
+            if free:
                 yield job
+
+    def _is_free(self, job: Any, record: Record | None, resumption: Resumption) -> bool:
+        if record is None:
+            LOG.info("Job %s is left alone: there is no such run on the list", job.name)
+            self._refuse(job)
+        return record is not None and not resumption.alive(record)
 
     def claim(self, job: Any) -> None:
         """Claim a job; from here on the claim is renewed.
 
         :raises taskflow.exceptions.UnclaimableJob: somebody was faster, or the board cannot be used
-        :raises taskflow.exceptions.NotFound: the job is gone
         """
         try:
-            self._board.connected().claim(job, self._name)
-        except (taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound):
-            raise
-        except (taskflow_exceptions.JobFailure, errors.BoardUnavailable) as failure:
-            raise taskflow_exceptions.UnclaimableJob(f"the board cannot be used: {failure}") from failure
+            self._board.claim(job, self._name)
+        except errors.BoardUnavailable as failure:
+            raise taskflow_exceptions.UnclaimableJob(str(failure)) from failure
         self._held[job.name] = job
 
     def _fits(self, job: Any) -> bool:
@@ -227,9 +234,15 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             LOG.info("Run %s is left to others for now: %s", job.name, why)
         except Exception:
             LOG.exception("Run %s could not be taken up", job.name)
-        self._refused = {name: until for name, until in self._refused.items() if until > time.monotonic()}
-        self._refused[job.name] = time.monotonic() + self._lease / 2
+        self._refuse(job)
         return False
+
+    def _refuse(self, job: Any) -> None:
+        """Leave a job alone for a while."""
+        now = time.monotonic()
+        with self._refusing:
+            self._refused = {name: until for name, until in self._refused.items() if until > now}
+            self._refused[job.name] = now + self._lease / 2
 
     def _worked(self, job: Any) -> bool:
         record = self.runner.services.persistence.records.get(job.name)
@@ -266,9 +279,8 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
     def _off_hand(self, job: Any, consume: bool) -> None:
         """Take a job off the board, or put it back; where the board has forgotten it, that is as well."""
         try:
-            board = self._board.connected()
-            (board.consume if consume else board.abandon)(job, self._name)
-        except (taskflow_exceptions.JobFailure, taskflow_exceptions.NotFound, errors.BoardUnavailable) as failure:
+            self._board.let_go(job, self._name, done=consume)
+        except errors.BoardUnavailable as failure:
             LOG.info("The board does not know that run %s is %s: %s", job.name, "over" if consume else "free", failure)
 
     def _show(self) -> None:

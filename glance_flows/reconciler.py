@@ -39,8 +39,7 @@ class Reconciler:
 
         :raises BoardUnavailable, DatabaseError: one of the two cannot be used now
         """
-        # A turn ends before the next look is due: whoever is alone would miss every other one.
-        if self._board.turn("reconcile", 0.75 * _TURN_SECONDS):
+        if self._mine():
             posted = self.reconcile()
             if posted:
                 LOG.info("%d runs that waited for a conductor were put on the board", posted)
@@ -49,15 +48,26 @@ class Reconciler:
         """Post what is missing, as far as there is room, and tell how many runs that were."""
         alive = self._persistence.conductors.alive(self._lease)
         there = self._board.names()
-        there -= self._cleared(alive if len(there) >= self._window else None)
-        posted = 0
-        # What is on the board already is among the oldest, too.
-        for posting in self._waiting(alive):
-            if len(there) < self._window and posting.run_id not in there:
-                self._board.post(posting.run_id, posting.details, posting.priority)
-                there.add(posting.run_id)
-                posted += 1
-        return posted
+        unclaimed = self._unclaimed()
+        wanted = list(self._waiting(alive))
+        missing = [posting for posting in wanted if posting.run_id not in there]
+        # What is claimed does not count, or as many conductors as the window is wide would find nothing to do.
+        lacking = len(missing) + len(unclaimed) - self._window
+        if lacking > 0:
+            names = {posting.run_id for posting in wanted}
+            lacking -= self._cleared([job for job in reversed(unclaimed) if job.name not in names][:lacking])
+        posted = missing[: len(missing) - max(lacking, 0)]
+        for posting in posted:
+            self._board.post(posting.run_id, posting.details, posting.priority)
+        return len(posted)
+
+    def _unclaimed(self) -> list[Any]:
+        """Return the runs that nobody has claimed, having taken those off the board that are over, or on no list."""
+        # Whatever else is on the board is not for us to judge.
+        jobs = [job for job in self._board.waiting() if "run" in (job.details or ())]
+        known = self._persistence.postings.open_ones({job.name for job in jobs})
+        self._cleared([job for job in jobs if job.name not in known])
+        return [job for job in jobs if job.name in known]
 
     def _waiting(self, alive: list[ConductorRecord]) -> Iterator[Posting]:
         """Yield the oldest of the runs that could be done now."""
@@ -70,21 +80,11 @@ class Reconciler:
             if self._doable(posting.details, alive):
                 yield posting
 
-    def _cleared(self, alive: list[ConductorRecord] | None) -> set[str]:
-        """Take off the board what is there for nothing: runs that are over, or on no list; tell the names.
-
-        :param alive: to make room the conductors there are: what none of them can do now is taken off, too
-        """
-        waiting = self._board.waiting()
-        known = self._persistence.postings.open_ones({job.name for job in waiting})
-        stuck = [
-            job
-            for job in waiting
-            if job.name not in known or (alive is not None and not self._doable(job.details, alive))
-        ]
-        for job in stuck:
+    def _cleared(self, spare: list[Any]) -> int:
+        """Make room on the board: take jobs off that others go before, or that nobody can do now."""
+        for job in spare:
             self._board.remove(job, self._name)
-        return {job.name for job in stuck}
+        return len(spare)
 
     def _doable(self, details: Mapping[str, Any], alive: list[ConductorRecord]) -> bool:
         """Tell whether a conductor is alive that could do a job.
@@ -93,6 +93,14 @@ class Reconciler:
         """
         needs = Needs.from_json(details.get("needs") or {"stores": (), "sources": ()})
         return _placeable(needs, alive, self._staging.path(str(details.get("image", ""))).is_file)
+
+    def _mine(self) -> bool:
+        """Tell whether this is this conductor's turn: told by the board, or else it is the first one's on the list."""
+        if self._board.takes_turns:
+            # A turn ends before the next look is due: whoever is alone would miss every other one.
+            return self._board.turn("reconcile", 0.75 * _TURN_SECONDS)
+        alive = self._persistence.conductors.alive(self._lease)
+        return not alive or alive[0].name == self._name
 
 
 def _placeable(needs: Needs, alive: list[ConductorRecord], staged: Callable[[], bool] = lambda: False) -> bool:

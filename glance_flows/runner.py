@@ -117,7 +117,8 @@ class Runner:
         record = Record(run.id, run.spec, POSTED, self.holder, version=VERSION, image_id=run.image_id)
         posting = persistence.postings.create(record, needs_of(run.spec, self.services), priority)
         try:
-            if board.count() < self.services.conf.glance_flows.jobboard_window:
+            # Half of it: the runs that already wait for room on the board are to come before this one.
+            if 2 * board.count() < self.services.conf.glance_flows.jobboard_window:
                 board.post(run.id, posting.details, priority)
         except errors.BoardUnavailable as failure:
             LOG.warning("Run %s is not on the board yet; a conductor puts it there: %s", run.id, failure)

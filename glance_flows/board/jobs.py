@@ -1,10 +1,11 @@
 """A cloud's jobboard as the rest of the library sees it."""
 
 import contextlib
-import logging
+import importlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from oslo_config import cfg
 from taskflow import exceptions as taskflow_exceptions
@@ -13,31 +14,37 @@ from taskflow.jobs import base as taskflow_jobs
 
 from glance_flows import errors
 
-LOG = logging.getLogger(__name__)
 _LEASED = "glance-flows-redis"
 _REDIS = ("redis", "rediss", "unix")
-_FAILURES = (taskflow_exceptions.JobFailure, taskflow_exceptions.NotFound, OSError)
+#: taskflow's other boards: our module of each, its class, and what must be installed for it.
+_OTHERS = {"zookeeper": ("zookeeper", "ZookeeperBoard", "kazoo"), "etcd": ("etcd", "EtcdBoard", "etcd3gw")}
+_GONE = (taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound)
+_FAILURES: tuple[type[Exception], ...] = (
+    taskflow_exceptions.JobFailure,
+    taskflow_exceptions.NotFound,
+    taskflow_exceptions.IncompatibleVersion,
+    OSError,
+)
 
 
 class JobBoard:
     """The board of one cloud.
 
-    :param url: ``redis://…``, ``rediss://…`` or ``unix://…``; ``zookeeper://…`` and the like for taskflow's own
+    :param url: ``redis://…``, ``rediss://…`` or ``unix://…``; ``zookeeper://…`` or ``etcd://…``
     :param name: tells boards on one server apart
     :param lease: seconds after which a claim that is not renewed ends
+    :raises ConfigurationError: the URL cannot be used, or what it needs is not installed
     """
 
     def __init__(self, url: str, name: str, lease: float) -> None:
-        self._shown = errors.redact(url)
-        scheme = url.partition(":")[0]
-        leased = scheme in _REDIS
-        conf: Any = {"board": _LEASED, "url": url, "claim_ttl": lease} if leased else url
-        try:
-            self.jobs: Any = backends.fetch(name, {**conf, "namespace": name} if leased else conf)
-        except (taskflow_exceptions.TaskFlowException, ValueError, TypeError, ImportError) as failure:
-            raise errors.ConfigurationError(f"[glance_flows] jobboard_url: {self._shown}: {failure}") from failure
-        self._leased = leased
+        self._shown = errors.redact(url.partition("?")[0])  # what comes after it may be a password, too
         self._connecting = threading.Lock()
+        try:
+            self.jobs, self._failures = _opened(url, name, lease)
+        except (taskflow_exceptions.TaskFlowException, ValueError, TypeError) as failure:
+            raise errors.ConfigurationError(f"[glance_flows] jobboard_url: {self._shown}: {failure}") from failure
+        #: Whether :meth:`turn` chooses one of all who ask; where it does not, they agree by the list of conductors.
+        self.takes_turns = hasattr(self.jobs, "turn")
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Self:
@@ -52,60 +59,73 @@ class JobBoard:
             )
         return cls(own.jobboard_url, own.jobboard_name, float(own.lease_seconds))
 
-    def connected(self) -> Any:
-        """Return taskflow's board, connected.
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[Any]:
+        """Give taskflow's board, connected, and raise its errors as ours.
 
         :raises BoardUnavailable: it is not there
+        :raises taskflow.exceptions.UnclaimableJob: a job is claimed that somebody has
         """
-        # Connecting begins with closing: two threads at once would close what the other has just opened.
-        with self._connecting:
-            if not self.jobs.connected:
-                with self.told():
-                    self.jobs.connect()
-        return self.jobs
-
-    @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
-        """Raise the board's errors as ours."""
         try:
-            yield
-        except _FAILURES as failure:
+            # Connecting begins with closing: two threads at once would close what the other has just opened.
+            with self._connecting:
+                if not self.jobs.connected:
+                    self.jobs.connect()
+            yield self.jobs
+        except taskflow_exceptions.UnclaimableJob:
+            raise
+        except self._failures as failure:
             cause = failure.__cause__ or failure
-            raise errors.BoardUnavailable(f"the jobboard at {self._shown} cannot be used: {cause}") from failure
+            told = str(cause) or type(cause).__name__
+            raise errors.BoardUnavailable(f"the jobboard at {self._shown} cannot be used: {told}") from failure
 
     def count(self) -> int:
         """Return how many jobs there are, claimed ones too."""
-        jobs = self.connected()
-        with self.told():
-            return int(jobs.job_count)
+        with self.connected() as jobs:
+            return int(jobs.job_count) if self.takes_turns else len(jobs.names())
 
     def names(self) -> set[str]:
         """Return the names of all the jobs: of a run its id."""
-        jobs = self.connected()
-        with self.told():
-            return jobs.names() if self._leased else {job.name for job in jobs.iterjobs(ensure_fresh=True)}
+        with self.connected() as jobs:
+            return set(jobs.names())
 
     def post(self, name: str, details: Mapping[str, Any], priority: str = "normal") -> None:
-        """Post a job; one that is on the board already stays there once.
+        """Post a job; on Redis one that is on the board already stays there once.
 
         :param name: of a run its id; no two jobs share one
         :param details: JSON, for the conductor that takes it
         :param priority: ``high``, ``normal`` or ``low``
         """
-        jobs = self.connected()
-        with self.told():
+        with self.connected() as jobs:
             jobs.post(name, details=dict(details), priority=taskflow_jobs.JobPriority.convert(priority.upper()))
 
     def waiting(self) -> list[Any]:
         """Return the jobs that nobody has claimed, in the order in which they are to be done."""
-        jobs = self.connected()
-        with self.told():
-            return jobs.waiting() if self._leased else list(jobs.iterjobs(only_unclaimed=True, ensure_fresh=True))
+        with self.connected() as jobs:
+            return list(jobs.waiting())
+
+    def claim(self, job: Any, who: str) -> None:
+        """Claim a job, until the lease of the claim is over.
+
+        :raises taskflow.exceptions.UnclaimableJob: somebody has it, or it is gone
+        """
+        with self.connected() as jobs:
+            try:
+                jobs.claim(job, who)
+            except taskflow_exceptions.NotFound as gone:
+                raise taskflow_exceptions.UnclaimableJob(f"job {job.name} is gone") from gone
+
+    def let_go(self, job: Any, who: str, *, done: bool) -> None:
+        """Take a job that one has claimed off the board, or leave it to others.
+
+        :raises BoardUnavailable: the claim is lost, too
+        """
+        with self.connected() as jobs:
+            (jobs.consume if done else jobs.abandon)(job, who)
 
     def remove(self, job: Any, who: str) -> bool:
         """Take a job off the board, unless somebody has claimed it; tell whether it was this that took it off."""
-        jobs = self.connected()
-        with self.told(), contextlib.suppress(taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound):
+        with self.connected() as jobs, contextlib.suppress(*_GONE):
             jobs.claim(job, who)
             jobs.consume(job, who)
             return True
@@ -113,20 +133,38 @@ class JobBoard:
 
     def renew(self, held: Iterable[Any], who: str) -> None:
         """Renew the claims of jobs; one that the board lost is claimed again, if the job is still there."""
-        if self._leased:
-            jobs = self.connected()
-            with self.told():
-                jobs.renew(list(held), who)
+        with self.connected() as jobs:
+            jobs.renew(list(held), who)
 
     def turn(self, what: str, seconds: float) -> bool:
         """Tell whether it is this process's turn to do what one of all is to do, every so many seconds."""
-        if not self._leased:
-            return True
-        jobs = self.connected()
-        with self.told():
-            return bool(jobs.turn(what, seconds))
+        with self.connected() as jobs:
+            return bool(jobs.turn(what, seconds)) if self.takes_turns else True
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(*_FAILURES):
+        with contextlib.suppress(*self._failures):
             self.jobs.close()
+
+
+def _opened(url: str, name: str, lease: float) -> tuple[Any, tuple[type[Exception], ...]]:
+    """Return the board of a URL, not connected yet, and what can go wrong with it."""
+    parts = urlsplit(url)
+    if parts.scheme in _REDIS:
+        conf = {"board": _LEASED, "url": url, "namespace": name, "claim_ttl": lease}
+        try:
+            return backends.fetch(name, conf), _FAILURES
+        except ImportError as missing:
+            raise ValueError(
+                f"the package redis is needed for it; pip install glance-flows[redis] ({missing})"
+            ) from missing
+    if parts.scheme not in _OTHERS:
+        raise ValueError(f"it must begin with one of {', '.join(f'{scheme}://' for scheme in (*_REDIS, *_OTHERS))}")
+    if "@" in parts.netloc or not parts.hostname:
+        raise ValueError(f"the board on {parts.scheme} takes no user and password, but the name of a host")
+    module, kind, package = _OTHERS[parts.scheme]
+    try:
+        found = importlib.import_module(f"glance_flows.board.{module}")
+    except ImportError as missing:
+        raise ValueError(f"the package {package} is needed for it ({missing})") from missing
+    return getattr(found, kind)(parts, name, lease), (*_FAILURES, *found.FAILURES)

@@ -1,6 +1,5 @@
 """taskflow's jobboard on Redis, with claims that are leases, first in first out, and one job to a name (F5)."""
 
-import datetime
 import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,11 +11,11 @@ from taskflow.jobs import base
 from taskflow.jobs.backends import impl_redis
 from taskflow.utils import redis_utils
 
+from glance_flows.board.order import place
+
 LOG = logging.getLogger(__name__)
 #: Seconds that the server may take to answer; what waits for it longer would lose its lease unawares.
 _TIMEOUT = 5.0
-
-_ORDER = {priority: place for place, priority in enumerate(base.JobPriority)}
 
 #: Renews a claim; one that is gone, as after a restart of the server, is made again where the job is still there.
 _RENEW = """
@@ -72,6 +71,8 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
 
     def __init__(self, name: str, conf: dict[str, Any], client: Any = None, persistence: Any = None) -> None:
         self.claim_ttl = float(conf["claim_ttl"])
+        #: What the last look found, by its text: most of it is there at the next look, too, and costs time to read.
+        self._read: dict[bytes, Any] = {}
         super().__init__(name, conf, client=client, persistence=persistence)
 
     @classmethod
@@ -120,7 +121,9 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
             found = self._get_script("waiting")(
                 keys=[self.listings_key], args=[self.join(b""), self._encode_owner(self.OWNED_POSTFIX)]
             )
-        return sorted(self._jobs(zip(found[::2], found[1::2], strict=True)), key=_place)
+        jobs = dict(self._jobs(zip(found[::2], found[1::2], strict=True)))
+        self._read = jobs
+        return sorted(jobs.values(), key=place)
 
     def names(self) -> set[str]:
         """Return the names of all the jobs."""
@@ -163,12 +166,13 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
     def _fetch_jobs(self) -> list[Any]:
         with impl_redis._translate_failures():
             found = self._client.hgetall(self.listings_key)
-        return sorted(self._jobs(found.items()), key=_place)
+        return sorted((job for _, job in self._jobs(found.items())), key=place)
 
-    def _jobs(self, found: Iterable[tuple[bytes, bytes]]) -> Iterator[Any]:
+    def _jobs(self, found: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, Any]]:
+        known = self._read
         for key, raw in found:
             try:
-                yield self._job(key, self._loads(raw))
+                yield raw, known.get(raw) or self._job(key, self._loads(raw))
             except (taskflow_exceptions.JobFailure, KeyError, TypeError, ValueError) as failure:
                 LOG.warning("What is on the jobboard as %r is no job, and left alone: %r", key, failure)
 
@@ -185,7 +189,3 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
             backend=self._persistence,
             priority=base.JobPriority.convert(posting["priority"]),
         )
-
-
-def _place(job: Any) -> tuple[int, datetime.datetime, int]:
-    return _ORDER[job.priority], job.created_on, job.sequence

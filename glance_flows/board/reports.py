@@ -39,8 +39,7 @@ class Reports:
         :param done: otherwise the job is given back, for other conductors to go on with
         :raises BoardUnavailable: neither was done, as far as is known
         """
-        jobs = self._board.connected()
-        with self._board.told():
+        with self._board.connected() as jobs:
             jobs.report(job, who, self._name, json.dumps(report), _KEPT_SECONDS, done=done)
 
     def next(self, seconds: float) -> dict[str, Any] | None:
@@ -48,7 +47,6 @@ class Reports:
 
         :raises BoardUnavailable: the board cannot be used
         """
-        jobs = self._board.connected()
-        with self._board.told():
+        with self._board.connected() as jobs:
             text = jobs.reported(self._name, seconds)
         return None if text is None else dict(json.loads(text))

@@ -74,7 +74,7 @@ OWN_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "jobboard_url",
         secret=True,
-        help="Where runs are posted for conductors on other hosts: redis://HOST:PORT, or another board of taskflow's.",
+        help="Where runs are posted for conductors on other hosts: redis://HOST:PORT, or zookeeper://, or etcd://.",
     ),
     cfg.StrOpt(
         "jobboard_name",
@@ -86,7 +86,7 @@ OWN_OPTS: list[cfg.Opt] = [
         "jobboard_window",
         default=500,
         min=1,
-        help="How many runs are on the board at once; more wait in the list of runs, so that the board stays quick.",
+        help="How many runs wait on the board at once; more wait in the list of runs, so that the board stays quick.",
     ),
     cfg.FloatOpt(
         "jobboard_interval", default=1.0, min=0.05, help="Seconds between two looks of an idle conductor at the board."

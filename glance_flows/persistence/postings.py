@@ -55,6 +55,7 @@ conductors = sa.Table(
     sa.Column("started_at", sa.DateTime, nullable=False),
     sa.Column("renewed_at", sa.DateTime, nullable=False),
 )
+_RANK = sa.case({name: place for place, name in enumerate(PRIORITIES)}, value=postings.c.priority)
 WORKING, DRAINING = "working", "draining"
 
 
@@ -141,12 +142,12 @@ class Postings:
 
     def of(self, run_ids: Collection[str]) -> dict[str, Posting]:
         """Return the postings of runs by the runs' ids; those that were not posted are missing."""
-        found = self._read(_POSTED.where(postings.c.run_id.in_(sorted(run_ids))))
+        found = self._read(_POSTED.where(postings.c.run_id.in_(sorted(run_ids)))) if run_ids else []
         return {posting.run_id: posting for posting in found}
 
     def records(self, run_ids: Collection[str]) -> dict[str, Record]:
         """Return runs by their ids, in one query; those that are not known are missing."""
-        found = self._records.read(sa.select(runs).where(runs.c.id.in_(sorted(run_ids))))
+        found = self._records.read(sa.select(runs).where(runs.c.id.in_(sorted(run_ids)))) if run_ids else []
         return {record.id: record for record in found}
 
     def open_ones(self, run_ids: Collection[str]) -> set[str]:
@@ -156,15 +157,17 @@ class Postings:
             return set(connection.execute(query).scalars())
 
     def waiting(self, silent: timedelta, needs: Collection[Needs], limit: int) -> list[Posting]:
-        """Return the postings of runs that nobody works on, the oldest first.
+        """Return the postings of runs that nobody works on, the oldest first within a priority.
 
         :param silent: how long a run must have shown no sign of life to be nobody's
         :param needs: only runs that need one of these
         :param limit: how many at most
         """
+        if not needs:
+            return []
         texts = [_text(each) for each in needs]
         query = _POSTED.where(_nobodys(silent), postings.c.needs.in_(texts))
-        return self._read(query.order_by(postings.c.posted_at, postings.c.run_id).limit(limit))
+        return self._read(query.order_by(_RANK, postings.c.posted_at, postings.c.run_id).limit(limit))
 
     def needs(self, silent: timedelta) -> list[Needs]:
         """Return what the runs that nobody works on need, each once."""
