@@ -315,7 +315,7 @@ class TestReports(Posted):
         self.reports = Reports(self.board, "a pass")
         self.board.post("a job", {"scrub": "a pass"}, "low")
         (self.job,) = self.board.waiting()
-        self.board.connected().claim(self.job, "me")
+        self.board.claim(self.job, "me")
 
     def left(self) -> tuple[set[str], list[str]]:
         return self.board.names(), [job.name for job in self.board.waiting()]
@@ -335,11 +335,11 @@ class TestReports(Posted):
 
     def test_a_job_that_is_somebody_elses_by_now(self) -> None:
         """F5: it stays his; what was done is reported."""
-        self.board.connected().abandon(self.job, "me")
-        self.board.connected().claim(self.job, "somebody")
+        self.board.let_go(self.job, "me", done=False)
+        self.board.claim(self.job, "somebody")
         self.reports.add(self.job, "me", {"images": 7}, done=True)
         self.assertEqual(({"a job"}, []), self.left())
-        self.assertEqual("somebody", self.board.connected().find_owner(self.job))
+        self.assertEqual("somebody", self.board.jobs.find_owner(self.job))
         self.assertEqual({"images": 7}, self.reports.next(0))
 
     def test_a_board_that_was_emptied(self) -> None:
@@ -361,7 +361,7 @@ class TestReports(Posted):
     def test_taking_a_job_off(self) -> None:
         """S6: one that somebody has is left to him, and that is no failure."""
         self.assertFalse(self.board.remove(self.job, "the poster"))
-        self.board.connected().abandon(self.job, "me")
+        self.board.let_go(self.job, "me", done=False)
         self.assertTrue(self.board.remove(self.job, "the poster"))
         self.assertEqual((set(), []), self.left())
         self.assertFalse(self.board.remove(self.job, "the poster"))
