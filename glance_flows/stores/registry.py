@@ -3,8 +3,9 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
-from typing import Any, Self
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
 
 import glance_store
 from oslo_config import cfg
@@ -13,9 +14,11 @@ from stevedore import driver
 from glance_flows import errors, opts, states
 from glance_flows.images import Location
 from glance_flows.stores.bounded import Patience
+from glance_flows.stores.crew import Crew
 from glance_flows.stores.files import FileDriver
 from glance_flows.stores.store import DriverStore
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 _NAMESPACE = "glance_store.drivers"
 _FILE_TYPES = frozenset({"file", "filesystem"})
@@ -76,6 +79,20 @@ class Stores:
         if not owners:
             raise errors.StoreUnavailable(f"no store on this host understands URLs that begin with {scheme}.")
         return owners[0]
+
+    @staticmethod
+    def work_through(
+        queue: deque[T], act: Callable[[T], None], stuck: Callable[[T, errors.StoreTimeout], None], size: int
+    ) -> None:
+        """Do something with each thing in a queue, several at once; what ``act`` asks of stores may never answer.
+
+        :param queue: it may grow meanwhile
+        :param act: does one thing; where a store does not answer in time it is left where it is, and the rest goes on
+        :param stuck: told of the thing that was left so, and why
+        :param size: how many things are done at once
+        :raises Exception: what ``act`` raised; nothing more is begun then
+        """
+        Crew(queue, act, stuck).work(size)
 
     def by_preference(self, locations: tuple[Location, ...]) -> list[tuple[Location, DriverStore]]:
         """Return the locations that this host can read: the default store's first, then by weight (C11)."""

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,13 +77,14 @@ class RemovePage(Task):
         without: list[str],
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
-        removal = _Removal(stores, set(without))
-        if page:
-            with Hold(lambda: db.pending.renew(run_id, page, live=live), lease) as hold:
-                removal.remove_all(db.pending.doomed(run_id, page, store), self._pool_size, hold, cancel)
-                # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
-                free = [image_id for image_id in page if image_id not in removal.hanging]
-                removal.report.images = db.pending.finish(run_id, free, removal.gone)
+        if not page:
+            return _Report().to_json()
+        with Hold(lambda: db.pending.renew(run_id, page, live=live), lease) as hold:
+            removal = _Removal(stores, without, hold, cancel)
+            removal.remove_all(db.pending.doomed(run_id, page, store), self._pool_size)
+            # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
+            free = [image_id for image_id in page if image_id not in removal.hanging]
+            removal.report.images = db.pending.finish(run_id, free, removal.gone)
         return removal.report.to_json()
 
 
@@ -99,62 +99,58 @@ class _Report:
     failures: list[dict[str, Any]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
 
-    def fail(self, item: Any, why: str) -> None:
-        LOG.error("The data of image %s in the store %s is left: %s", item.image_id, item.store, why)
-        self.failures.append({"image": item.image_id, "store": item.store, "error": why})
-
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
 class _Removal:
-    """Removes locations, on several threads at once.
+    """Removes locations, several images at once.
 
     :param stores: the stores of this host
     :param silent: names of those that do not answer and are not asked again
+    :param hold: tells which images the run still has
+    :param cancel: tells whether it is to stop
     """
 
-    def __init__(self, stores: Any, silent: Iterable[str]) -> None:
+    def __init__(self, stores: Any, silent: Iterable[str], hold: Hold, cancel: CancelToken) -> None:
         self._stores = stores
         self._silent = set(silent)
+        self._hold = hold
+        self._cancel = cancel
         self._lock = threading.Lock()
-        self._failed = False
+        self._images: deque[deque[Any]] = deque()
         self.report = _Report()
         self.gone: list[int] = []
         self.hanging: set[str] = set()
 
-    def remove_all(self, doomed: Iterable[Any], pool_size: int, hold: Hold, cancel: CancelToken) -> None:
+    def remove_all(self, doomed: Iterable[Any], pool_size: int) -> None:
         """Remove the data of locations, one after the other for each image."""
-        images: dict[str, list[Any]] = {}
+        images: dict[str, deque[Any]] = {}
         for item in doomed:
-            images.setdefault(item.image_id, []).append(item)
-        left = deque(images.values())
-        threads = min(pool_size, len(left))
-        if threads <= 1:
-            self._work(left, hold, cancel)
-            return
-        with ThreadPoolExecutor(threads, thread_name_prefix="scrub") as pool:
-            for worker in [pool.submit(self._work, left, hold, cancel) for _ in range(threads)]:
-                worker.result()
+            images.setdefault(item.image_id, deque()).append(item)
+        self._images.extend(images.values())
+        self._stores.work_through(self._images, self._empty, self._leave, pool_size)
 
-    def _work(self, left: deque[list[Any]], hold: Hold, cancel: CancelToken) -> None:
-        try:
-            while left and not self._failed:
-                for item in _next(left):
-                    if cancel.reason is not None:
-                        return
-                    if hold.sure(item.image_id):
-                        self.remove(item)
-                    else:
-                        LOG.warning("Image %s was taken over by somebody else and is left to him", item.image_id)
-        except BaseException:
-            self._failed = True
-            raise
+    def _empty(self, places: deque[Any]) -> None:
+        """Remove the data of an image; each location stays in the queue until that is done."""
+        while places and self._cancel.reason is None:
+            if self._hold.sure(places[0].image_id):
+                self._remove(places[0])
+            else:
+                LOG.warning("Image %s was taken over by somebody else and is left to him", places[0].image_id)
+            places.popleft()
 
-    def remove(self, item: Any) -> None:
+    def _leave(self, places: deque[Any], failure: errors.StoreTimeout) -> None:
+        """Note that the store of the first location does not answer, and go on with the others of the image."""
+        item = places.popleft()
+        self._hangs(self._stores.holding(item.location).name, item, failure)
+        if places:
+            self._images.append(places)
+
+    def _remove(self, item: Any) -> None:
         """Remove the data of a location, or note why it is left (S7, S8, S9, S10)."""
         if item.location is None:
-            self.report.fail(item, "its URL does not decrypt with metadata_encryption_key.")
+            self._fail(item, "its URL does not decrypt with metadata_encryption_key.")
             return
         try:
             store = self._stores.holding(item.location)
@@ -162,15 +158,9 @@ class _Removal:
                 raise errors.StoreError(f"the store {store.name} did not answer a moment ago.")
             self._delete(store, item)
         except errors.StoreTimeout as failure:
-            # Each of its other objects would take as long again; the next pass asks it anew.
-            with self._lock:
-                if store.name not in self._silent:
-                    self.report.silent.append(store.name)
-                self._silent.add(store.name)
-                self.hanging.add(item.image_id)
-            self.report.fail(item, str(failure))
+            self._hangs(store.name, item, failure)
         except errors.GlanceFlowsError as failure:
-            self.report.fail(item, str(failure))
+            self._fail(item, str(failure))
 
     def _delete(self, store: Any, item: Any) -> None:
         freed, missing = item.size or 0, 0
@@ -185,10 +175,16 @@ class _Removal:
             self.report.missing += missing
             self.report.freed += freed
 
+    def _hangs(self, store: str, item: Any, failure: errors.StoreTimeout) -> None:
+        """Each other object of the store would take as long again; the next pass asks it anew."""
+        with self._lock:
+            if store not in self._silent:
+                self.report.silent.append(store)
+            self._silent.add(store)
+            self.hanging.add(item.image_id)
+        self._fail(item, str(failure))
 
-def _next(left: deque[list[Any]]) -> list[Any]:
-    """Return the locations of the next image; none if another thread was faster."""
-    try:
-        return left.popleft()
-    except IndexError:
-        return []
+    def _fail(self, item: Any, why: str) -> None:
+        LOG.error("The data of image %s in the store %s is left: %s", item.image_id, item.store, why)
+        with self._lock:
+            self.report.failures.append({"image": item.image_id, "store": item.store, "error": why})
