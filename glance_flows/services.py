@@ -1,7 +1,8 @@
 """The services of one host, made from its configuration: what a runner hands to the tasks of a flow."""
 
+import functools
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from oslo_config import cfg
 
@@ -10,41 +11,62 @@ from glance_flows.db import Database
 from glance_flows.methods import ImportMethod
 from glance_flows.notify import Notifier
 from glance_flows.persistence import Persistence
-from glance_flows.policy import Policy
 from glance_flows.stores import StagingArea, Stores
+
+if TYPE_CHECKING:
+    from glance_flows.policy import Policy
 
 
 @dataclass(frozen=True)
 class Services:
-    """Everything a flow works with; never stored with a run (F2)."""
+    """Everything a flow works with; never stored with a run (F2).
+
+    The policy and the import methods are read when somebody first asks for them, if they were not before: together
+    they take as long as half the start of a scrubber, which needs neither.
+    """
 
     conf: cfg.ConfigOpts
     db: Database
     stores: Stores
     staging: StagingArea
     notifier: Notifier
-    policy: Policy
-    methods: dict[str, ImportMethod]
     persistence: Persistence
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts, notifier: Notifier | None = None) -> Self:
+    def from_conf(cls, conf: cfg.ConfigOpts, notifier: Notifier | None = None, *, imports: bool = True) -> Self:
         """Make the services that a configuration describes.
 
+        :param imports: whether images may be imported; if so, what only imports need is made and checked at once
         :raises ConfigurationError: naming the option that is wrong (D2)
         """
         opts.register(conf)
         opts.check(conf)
-        return cls(
+        services = cls(
             conf=conf,
-            methods=methods.load(conf),
             stores=Stores.from_conf(conf),
             db=Database.from_conf(conf),
             staging=StagingArea(conf),
             notifier=notifier or Notifier.from_conf(conf),
-            policy=Policy(conf),
             persistence=Persistence.from_conf(conf),
         )
+        if imports:
+            _ = services.methods, services.policy
+        return services
+
+    @functools.cached_property
+    def methods(self) -> dict[str, ImportMethod]:
+        """The enabled import methods by their names.
+
+        :raises ConfigurationError: one is misspelt or broken
+        """
+        return methods.load(self.conf)
+
+    @functools.cached_property
+    def policy(self) -> "Policy":
+        """Who may do what."""
+        from glance_flows.policy import Policy
+
+        return Policy(self.conf)
 
     def injected(self) -> dict[str, Any]:
         """Return the services by the names under which tasks ask for them."""

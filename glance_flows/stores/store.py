@@ -135,7 +135,11 @@ class DriverStore:
         :raises StoreError: it was not deleted
         """
         with self._told(f"cannot delete from the store {self.name}"):
-            bounded(lambda: self._driver.delete(self._location(url)), f"the deletion from the store {self.name}", self._patience)
+            bounded(
+                lambda: self._driver.delete(self._location(url)),
+                f"the deletion from the store {self.name}",
+                self._patience,
+            )
 
     @property
     def inside(self) -> Inside | None:
