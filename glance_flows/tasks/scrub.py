@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,19 +16,22 @@ LOG = logging.getLogger(__name__)
 
 
 class ClaimPage(Task):
-    """Claim the next pending images that nobody holds; provides ``page``, their ids."""
+    """Claim the next pending images that nobody holds; provides ``page``, their ids, and ``since``, when that was.
 
-    default_provides = "page"
+    A moment of this process's clock, for a flow that does not outlive the process.
+    """
 
-    def execute(self, db: Any, run_id: str, candidates: list[str], live: bool) -> list[str]:
+    default_provides = ("page", "since")
+
+    def execute(self, db: Any, run_id: str, candidates: list[str], live: bool) -> tuple[list[str], float]:
         """Claim them.
 
         Claims on images that live on get a task row, without which a glance-api would take them for dead.
         """
         if live:
             db.claims.open_task(run_id)
-        page: list[str] = db.pending.claim(run_id, candidates, live=live)
-        return page
+        since = time.monotonic()
+        return db.pending.claim(run_id, candidates, live=live), since
 
     def revert(self, db: Any, run_id: str, candidates: list[str], live: bool) -> None:
         """Drop the claims: the next pass takes what is left."""
@@ -71,6 +75,7 @@ class RemovePage(Task):
         cancel: CancelToken,
         run_id: str,
         page: list[str],
+        since: float,
         store: str | None,
         lease: float,
         live: bool,
@@ -79,7 +84,7 @@ class RemovePage(Task):
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
         if not page:
             return _Report().to_json()
-        with Hold(lambda: db.pending.renew(run_id, page, live=live), lease) as hold:
+        with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
             removal = _Removal(stores, without, hold, cancel)
             removal.remove_all(db.pending.doomed(run_id, page, store), self._pool_size)
             # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
