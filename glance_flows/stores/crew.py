@@ -10,9 +10,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from glance_flows import errors
 from glance_flows.stores.bounded import POLL_SECONDS, BoundedCall, Patience, Worker
@@ -88,64 +88,85 @@ class _Hand(Generic[T]):
 
 
 class Crew(Generic[T]):
-    """Threads that work through a queue.
+    """Threads that work through what they are given; used as a context manager, which waits for them at its end.
 
-    :param queue: what is to be done; it may grow while they work
-    :param act: does one thing; its calls to stores are watched. Where one of them was given up, nothing of ``act``
-        behind that call happens
-    :param stuck: told of a thing whose call was given up, and why; on the thread that called :meth:`work`
+    :param act: does one thing, and tells whether whoever waits is to look at what is done so far; its calls to stores
+        are watched. Where one of them is given up, nothing of ``act`` behind that call happens
+    :param stuck: told of a thing whose call was given up, and why; returns what is left of it to be done, if anything.
+        Called on the thread that waits
+    :param size: how many things are done at once
     """
 
     def __init__(
-        self, queue: deque[T], act: Callable[[T], None], stuck: Callable[[T, errors.StoreTimeout], None]
+        self,
+        act: Callable[[T], bool],
+        stuck: Callable[[T, errors.StoreTimeout], T | None],
+        size: int,
     ) -> None:
-        self._queue = queue
         self._act = act
         self._stuck = stuck
+        self._size = size
+        self._queue: deque[T] = deque()
         self._lock = threading.Lock()
         self._hands: set[_Hand[T]] = set()
-        self._over = threading.Event()
+        self._look = threading.Event()
         self._failure: BaseException | None = None
 
-    def work(self, size: int) -> None:
-        """Have the queue done and return when it is.
+    def __enter__(self) -> Self:
+        return self
 
-        :param size: how many things are done at once
-        :raises Exception: what ``act`` raised; what was in hand then is finished, nothing more is begun
+    def __exit__(self, kind: object, failure: BaseException | None, *rest: object) -> None:
+        """Wait for the end; after an error only for what is in hand.
+
+        :raises Exception: see :meth:`wait`
         """
-        self._engage(min(size, len(self._queue)))
-        while self._hands and not self._over.wait(POLL_SECONDS):
-            for hand in list(self._hands):
-                reason = hand.stuck()
-                if reason is not None:
-                    self._replace(hand, reason)
-        if self._failure is not None:
+        self._failure = self._failure or failure
+        while self._hands:
+            self._wait()
+        if failure is None and self._failure is not None:
             raise self._failure
 
-    def _engage(self, count: int) -> None:
-        hands: list[_Hand[T]] = [_Hand() for _ in range(count)]
+    def give(self, things: Iterable[T]) -> None:
+        """Have more things done; returns at once."""
         with self._lock:
+            self._queue.extend(things)
+            hands: list[_Hand[T]] = [_Hand() for _ in range(min(self._size - len(self._hands), len(self._queue)))]
             self._hands.update(hands)
         for hand in hands:
             Worker.run("crew", functools.partial(self._toil, hand))
 
-    def _replace(self, hand: _Hand[T], reason: errors.StoreTimeout) -> None:
-        self._stuck(hand.thing, reason)  # type: ignore[arg-type]
-        if self._queue:
-            self._engage(1)
-        self._dismiss(hand)
+    def wait(self) -> bool:
+        """Wait for a while; tell whether everything is done.
+
+        :raises Exception: what ``act`` raised; then nothing more is begun
+        """
+        if self._hands:
+            self._wait()
+        if self._failure is not None:
+            raise self._failure
+        return not self._hands
+
+    def _wait(self) -> None:
+        self._look.wait(POLL_SECONDS)
+        self._look.clear()
+        for hand in list(self._hands):
+            reason = hand.stuck()
+            if reason is not None:
+                rest = self._stuck(hand.thing, reason)  # type: ignore[arg-type]
+                self._dismiss(hand)
+                self.give(() if rest is None else (rest,))
 
     def _dismiss(self, hand: _Hand[T]) -> None:
         with self._lock:
             self._hands.discard(hand)
-            if not self._hands:
-                self._over.set()
+        self._look.set()
 
     def _toil(self, hand: _Hand[T]) -> None:
         _HERE.hand = hand
         try:
-            while self._failure is None and self._take(hand):
-                self._act(hand.thing)  # type: ignore[arg-type]
+            while self._take(hand):
+                if self._act(hand.thing):  # type: ignore[arg-type]
+                    self._look.set()
         except _LeftBehindError:
             LOG.debug("A call that was given up has ended after all")
         except BaseException as failure:  # handed to the thread that waits
@@ -155,9 +176,10 @@ class Crew(Generic[T]):
         self._dismiss(hand)
 
     def _take(self, hand: _Hand[T]) -> bool:
-        """Take the next thing in hand; tell whether there is one, for another thread may have been faster."""
-        try:
+        """Take the next thing in hand; where there is none the hand is one no longer, so that others are engaged."""
+        with self._lock:
+            if not self._queue or self._failure is not None:
+                self._hands.discard(hand)
+                return False
             hand.thing = self._queue.popleft()
-        except IndexError:
-            return False
-        return True
+            return True

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -81,18 +80,9 @@ class Stores:
         return owners[0]
 
     @staticmethod
-    def work_through(
-        queue: deque[T], act: Callable[[T], None], stuck: Callable[[T, errors.StoreTimeout], None], size: int
-    ) -> None:
-        """Do something with each thing in a queue, several at once; what ``act`` asks of stores may never answer.
-
-        :param queue: it may grow meanwhile
-        :param act: does one thing; where a store does not answer in time it is left where it is, and the rest goes on
-        :param stuck: told of the thing that was left so, and why
-        :param size: how many things are done at once
-        :raises Exception: what ``act`` raised; nothing more is begun then
-        """
-        Crew(queue, act, stuck).work(size)
+    def crew(act: Callable[[T], bool], stuck: Callable[[T, errors.StoreTimeout], T | None], size: int) -> Crew[T]:
+        """Return threads that do many things with stores, any of which may never answer; see :class:`Crew`."""
+        return Crew(act, stuck, size)
 
     def by_preference(self, locations: tuple[Location, ...]) -> list[tuple[Location, DriverStore]]:
         """Return the locations that this host can read: the default store's first, then by weight (C11)."""

@@ -13,6 +13,8 @@ from glance_flows.task import CancelToken, Task
 from glance_flows.tasks.hold import Hold
 
 LOG = logging.getLogger(__name__)
+#: How many images are read, and noted as done, at a time.
+_PORTION = 125
 
 
 class ClaimPage(Task):
@@ -85,11 +87,8 @@ class RemovePage(Task):
         if not page:
             return _Report().to_json()
         with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
-            removal = _Removal(stores, without, hold, cancel)
-            removal.remove_all(db.pending.doomed(run_id, page, store), self._pool_size)
-            # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
-            free = [image_id for image_id in page if image_id not in removal.hanging]
-            removal.report.images = db.pending.finish(run_id, free, removal.gone)
+            removal = _Removal(db.pending, run_id, stores, without, hold, cancel)
+            removal.remove(page, store, self._pool_size)
         return removal.report.to_json()
 
 
@@ -109,48 +108,83 @@ class _Report:
 
 
 class _Removal:
-    """Removes locations, several images at once.
+    """Removes the data of images, several at once, and notes it meanwhile: the database and the stores take their time
+    side by side.
 
+    :param pending: the rows of pending images
+    :param run_id: the run that has claimed them
     :param stores: the stores of this host
     :param silent: names of those that do not answer and are not asked again
     :param hold: tells which images the run still has
     :param cancel: tells whether it is to stop
     """
 
-    def __init__(self, stores: Any, silent: Iterable[str], hold: Hold, cancel: CancelToken) -> None:
+    def __init__(
+        self, pending: Any, run_id: str, stores: Any, silent: Iterable[str], hold: Hold, cancel: CancelToken
+    ) -> None:
+        self._pending = pending
+        self._run_id = run_id
         self._stores = stores
         self._silent = set(silent)
         self._hold = hold
         self._cancel = cancel
         self._lock = threading.Lock()
-        self._images: deque[deque[Any]] = deque()
+        self._done: list[str] = []
+        self._gone: list[int] = []
+        self._hanging: set[str] = set()
         self.report = _Report()
-        self.gone: list[int] = []
-        self.hanging: set[str] = set()
 
-    def remove_all(self, doomed: Iterable[Any], pool_size: int) -> None:
-        """Remove the data of locations, one after the other for each image."""
-        images: dict[str, deque[Any]] = {}
-        for item in doomed:
-            images.setdefault(item.image_id, deque()).append(item)
-        self._images.extend(images.values())
-        self._stores.work_through(self._images, self._empty, self._leave, pool_size)
+    def remove(self, page: list[str], store: str | None, pool_size: int) -> None:
+        """Remove the data of a page, in all stores or in one, and bury the images that have none left."""
+        with self._stores.crew(self._empty, self._leave, pool_size) as crew:
+            for start in range(0, len(page), _PORTION):
+                crew.give(self._read(page[start : start + _PORTION], store))
+                self._note(_PORTION)
+            while not crew.wait():
+                self._note(_PORTION)
+        self._note(0)
 
-    def _empty(self, places: deque[Any]) -> None:
-        """Remove the data of an image; each location stays in the queue until that is done."""
+    def _read(self, portion: list[str], store: str | None) -> Iterable[deque[Any]]:
+        """Return the locations of each image, in their order; an image without any is done."""
+        images: dict[str, deque[Any]] = {image_id: deque() for image_id in portion}
+        for item in self._pending.doomed(self._run_id, portion, store):
+            images[item.image_id].append(item)
+        with self._lock:
+            self._done += [image_id for image_id, places in images.items() if not places]
+        return [places for places in images.values() if places]
+
+    def _note(self, least: int) -> None:
+        """Note what is done, if it is as many images as that; with 0 whatever there is."""
+        with self._lock:
+            if len(self._done) < least or not (self._done or self._gone):
+                return
+            done, self._done = self._done, []
+            gone, self._gone = self._gone, []
+            # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
+            done = [image_id for image_id in done if image_id not in self._hanging]
+        self.report.images += self._pending.finish(self._run_id, done, gone)
+
+    def _empty(self, places: deque[Any]) -> bool:
+        """Remove the data of an image; each location stays in the queue until that is done.
+
+        :return: whether there is a portion to be noted
+        """
+        image_id = places[0].image_id
         while places and self._cancel.reason is None:
-            if self._hold.sure(places[0].image_id):
+            if self._hold.sure(image_id):
                 self._remove(places[0])
             else:
-                LOG.warning("Image %s was taken over by somebody else and is left to him", places[0].image_id)
+                LOG.warning("Image %s was taken over by somebody else and is left to him", image_id)
             places.popleft()
+        with self._lock:
+            self._done.append(image_id)
+            return len(self._done) >= _PORTION
 
-    def _leave(self, places: deque[Any], failure: errors.StoreTimeout) -> None:
+    def _leave(self, places: deque[Any], failure: errors.StoreTimeout) -> deque[Any] | None:
         """Note that the store of the first location does not answer, and go on with the others of the image."""
         item = places.popleft()
         self._hangs(self._stores.holding(item.location).name, item, failure)
-        if places:
-            self._images.append(places)
+        return places or None
 
     def _remove(self, item: Any) -> None:
         """Remove the data of a location, or note why it is left (S7, S8, S9, S10)."""
@@ -175,7 +209,7 @@ class _Removal:
             LOG.info("The data of image %s in the store %s was gone already", item.image_id, store.name)
             freed, missing = 0, 1
         with self._lock:
-            self.gone.append(item.location_id)
+            self._gone.append(item.location_id)
             self.report.locations += 1
             self.report.missing += missing
             self.report.freed += freed
@@ -186,7 +220,7 @@ class _Removal:
             if store not in self._silent:
                 self.report.silent.append(store)
             self._silent.add(store)
-            self.hanging.add(item.image_id)
+            self._hanging.add(item.image_id)
         self._fail(item, str(failure))
 
     def _fail(self, item: Any, why: str) -> None:
