@@ -256,10 +256,8 @@ class Pending:
             of_void = sa.and_(_props.c.image_id.in_(void), _props.c.name == states.LOCK)
             connection.execute(sa.update(_props).where(of_void).values(**live))
         if new:
-            values = {"name": states.LOCK, "created_at": now, **live}
-            rows = sa.select(_images.c.id, *(sa.literal(value, _props.c[name].type) for name, value in values.items()))
-            claims = sa.insert(_props).from_select(["image_id", *values], rows.where(_images.c.id.in_(new)))
-            connection.execute(claims)
+            rows = [{"image_id": each, "name": states.LOCK, "created_at": now, **live} for each in new]
+            connection.execute(sa.insert(_props), rows)
         return sorted({*void, *new})
 
     def _alive(self, connection: sa.Connection, lock: Any) -> bool:

@@ -14,7 +14,7 @@ from glance_flows.tasks.hold import Hold
 
 LOG = logging.getLogger(__name__)
 #: How many images are read, and noted as done, at a time.
-_PORTION = 125
+_PORTION = 250
 
 
 class ClaimPage(Task):
