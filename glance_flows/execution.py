@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from taskflow import engines
 from taskflow import exceptions as taskflow_exceptions
 from taskflow import states as taskflow_states
+from taskflow.engines.action_engine import engine as engines
+from taskflow.utils import persistence_utils
 
 from glance_flows import errors, states
 from glance_flows.flow import Flow, tasks_of
@@ -30,6 +31,8 @@ _UNDONE = (
     taskflow_states.REVERTED,
     taskflow_states.REVERT_FAILURE,
 )
+#: By name, as taskflow's loader finds them; it would first search through all that is installed.
+_ENGINES = {"parallel": engines.ParallelActionEngine, "serial": engines.SerialActionEngine}
 _INTERRUPTED = (taskflow_states.RUNNING, taskflow_states.REVERTING)
 
 
@@ -125,18 +128,17 @@ class Execution:
             self._book.flush()
 
     def _engine(self) -> Any:
-        stored: dict[str, Any] = {}
         if self._run.spec.factory.persisted:
             self._book = self._services.persistence.book(
                 self._run.id, self._run.spec.flow, self._holder, self._why_lost
             )
-            stored = {"flow_detail": self._book.detail, "backend": self._book}
-        facts = {"run_id": self._run.id, **self._run.spec.facts()}
+        detail = self._book.detail if self._book is not None else persistence_utils.create_flow_detail(self._flow)
         executor = self._pool if self._mode == "parallel" else None
         for _, task in tasks_of(self._flow):
             if isinstance(task, Task):
                 task.token = self._run.token
-        engine = engines.load(self._flow, engine=self._mode, executor=executor, store=facts, **stored)
+        engine: Any = _ENGINES[self._mode](self._flow, detail, self._book, {"executor": executor})
+        engine.storage.inject({"run_id": self._run.id, **self._run.spec.facts()})
         before = engine.storage.get_flow_state()
         if before in (taskflow_states.FAILURE, taskflow_states.REVERTED):
             # Tasks that fail are undone: a failure is the engine's own, for want of its database, and the flow goes on.

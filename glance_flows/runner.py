@@ -50,13 +50,14 @@ class Runner:
         self._runs: dict[str, Run] = {}
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts, *, notifier: Notifier | None = None) -> Self:
+    def from_conf(cls, conf: cfg.ConfigOpts, *, notifier: Notifier | None = None, imports: bool = True) -> Self:
         """Return a runner for a configuration.
 
         :param notifier: told of every event; by default the log is
+        :param imports: whether it may be asked to import images; a runner that scrubs is made in half the time
         :raises ConfigurationError: naming the option that is wrong (D2)
         """
-        return cls(Services.from_conf(conf, notifier))
+        return cls(Services.from_conf(conf, notifier, imports=imports))
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ from glance_flows.run import Run
 from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
-PAGE = 125
+PAGE = 500
 _FIRST_PAGE = 20
 _FOR_EVER = 50 * 366 * 24 * 3600
 _KEPT_FAILURES = 1000

@@ -1,26 +1,20 @@
 """The program ``glance-scrubber``: the command line, the files and the words of Glance's own (S6, R1 to R4)."""
 
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 
 from oslo_config import cfg
 from oslo_log import log
 
 from glance_flows import errors, opts
-from glance_flows.cli import scrubbing, told
-from glance_flows.cli.service import Service
-from glance_flows.coordination import Coordinator
-from glance_flows.flows import restore_image
-from glance_flows.identity import Identity
-from glance_flows.runner import Runner
-from glance_flows.scrubber import Daemon, Scrubber
+from glance_flows.cli import told
+from glance_flows.cli.loading import loading
+from glance_flows.version import VERSION
 
 NAME = "glance-scrubber"
 LOG = log.getLogger(__name__)
@@ -73,8 +67,7 @@ def parse(arguments: Sequence[str]) -> cfg.ConfigOpts:
     log.register_options(conf)
     files = [path for name in ("glance-api", NAME) for path in cfg.find_config_files(project="glance", prog=name)]
     try:
-        version = metadata.version("glance-flows")
-        conf(arguments, "glance", NAME, version, default_config_files=list(dict.fromkeys(files)))
+        conf(arguments, "glance", NAME, VERSION, default_config_files=list(dict.fromkeys(files)))
         opts.check(conf)
         # As Glance's own does, but where a file takes the log cron has nothing to send.
         conf.set_default("use_stderr", not (conf.log_file or conf.log_dir))
@@ -93,63 +86,16 @@ def _run(arguments: Sequence[str]) -> int:
         raise errors.BadRequest(
             "The restore and daemon options should not be set together. Please use either of them in one request."
         )
+    with loading():
+        from glance_flows.cli import duties
     if conf.restore:
-        return _restore(conf)
+        return duties.restore(conf)
     if conf.dry_run:
-        with Runner.from_conf(conf) as runner:
-            scrubbing.list_due(Scrubber(runner).due(), as_json=conf.format == "json")
-        return 0
+        return duties.list_due(conf)
     with _Signals() as signals:
-        return _daemon(conf, arguments, signals) if conf.daemon else _pass(conf, signals)
-
-
-def _restore(conf: cfg.ConfigOpts) -> int:
-    """Bring one image back, while no scrubber runs (R1, R2)."""
-    with Coordinator.from_conf(conf).alone(), Runner.from_conf(conf) as runner:
-        facts = runner.run(restore_image(conf.restore), identity=Identity.operator(conf.admin_role))
-    back = facts["restored"]
-    if conf.format == "json":
-        print(json.dumps({"image": conf.restore, **back}))
-        return 0
-    kinds = (("location", "locations"), ("property", "properties"), ("tag", "tags"), ("member", "members"))
-    counts = ", ".join(scrubbing.counted(back[many], one, many) for one, many in kinds)
-    print(f"Image {conf.restore} is active again: {counts}")
-    return 0
-
-
-def _pass(conf: cfg.ConfigOpts, signals: "_Signals") -> int:
-    """Scrub once, and tell what failed (S7, S11)."""
-    as_json = conf.format == "json"
-    progress = scrubbing.Progress()
-    with Coordinator.from_conf(conf).scrubbing(), Runner.from_conf(conf) as runner:
-        scrubber = Scrubber(runner, told=progress)
-        try:
-            report = scrubbing.supervise(scrubber.run_pass, scrubber.stop, signals.stop.is_set)
-        except errors.DatabaseError as failure:
-            LOG.critical("The database cannot be used: %s", failure)
-            raise
-        finally:
-            progress.close()
-    LOG.info("Scrubbed %s", report)
-    if as_json or sys.stdout.isatty() or report.failed:
-        scrubbing.tell(report, as_json=as_json)
-    return 1 if report.failed else 0
-
-
-def _daemon(conf: cfg.ConfigOpts, arguments: Sequence[str], signals: "_Signals") -> int:
-    """Scrub for ever (S6)."""
-    with Coordinator.from_conf(conf).scrubbing() as place, Service(conf, lambda: parse(arguments), place) as service:
-        daemon = Daemon(service.scrubber, service.wakeup)
-
-        def reload() -> None:
-            service.reload()
-            daemon.wake()
-
-        signals.on_hangup(reload)
-        LOG.info("The scrubber daemon has started; it wakes up every %d seconds", conf.wakeup_time)
-        scrubbing.supervise(daemon.run, daemon.stop, signals.stop.is_set)
-    LOG.info("The scrubber daemon has stopped")
-    return 0
+        if not conf.daemon:
+            return duties.scrub_once(conf, signals.stop.is_set)
+        return duties.scrub_for_ever(conf, lambda: parse(arguments), signals.stop.is_set, signals.on_hangup)
 
 
 class _Signals:

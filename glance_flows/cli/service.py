@@ -28,7 +28,7 @@ class Service:
         self._place = place
         self._again = threading.Event()
         self._conf = conf
-        self._runner = Runner.from_conf(conf)
+        self._runner = Runner.from_conf(conf, imports=False)
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +56,7 @@ class Service:
         """Read the configuration; one that is wrong is told, and the one before stays."""
         try:
             conf = self._read()
-            runner = Runner.from_conf(conf)
+            runner = Runner.from_conf(conf, imports=False)
         except (errors.GlanceFlowsError, SystemExit) as failure:
             LOG.error("The configuration was read again but is not used: %s", failure)
             return

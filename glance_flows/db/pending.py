@@ -130,10 +130,8 @@ class Pending:
         mine = sa.select(_props.c.image_id).where(self._claims_of(run_id, image_ids))
         pending = sa.and_(_locations.c.image_id.in_(mine), _locations.c.status == states.PENDING_DELETE)
         joined = _locations.join(_images, _images.c.id == _locations.c.image_id)
-        query = sa.select(_locations, _images.c.size).select_from(joined).where(pending).order_by(_locations.c.id)
-        found = self._engine.read(
-            lambda connection: [self._doomed(row) for row in connection.execute(query).mappings()]
-        )
+        query = sa.select(*_DOOMED).select_from(joined).where(pending).order_by(_locations.c.id)
+        found = self._engine.read(lambda connection: [self._doomed(*row) for row in connection.execute(query)])
         return [item for item in found if store is None or item.store == store]
 
     def finish(self, run_id: str, image_ids: list[str], location_ids: list[int]) -> int:
@@ -202,8 +200,8 @@ class Pending:
         :param after: only locations beyond this one
         """
         joined = _locations.join(_images, _images.c.id == _locations.c.image_id)
-        query = (
-            sa.select(_locations, _images.c.size)
+        query: sa.Select[Any] = (
+            sa.select(*_DOOMED)
             .select_from(joined)
             .where(
                 _locations.c.deleted == sa.true(),
@@ -218,9 +216,7 @@ class Pending:
         if wanted.store is not None:
             query = query.where(_names(wanted.store))
         ordered = query.order_by(_locations.c.id).limit(limit)
-        return self._engine.read(
-            lambda connection: [self._doomed(row) for row in connection.execute(ordered).mappings()]
-        )
+        return self._engine.read(lambda connection: [self._doomed(*row) for row in connection.execute(ordered)])
 
     def _select(self, wanted: Selection, after: str, *columns: sa.Column[Any]) -> sa.Select[Any]:
         # An image that a glance-api is just deleting is pending a moment before it is deleted.
@@ -274,15 +270,25 @@ class Pending:
         ids = sorted(image_ids)
         return sa.and_(_props.c.image_id.in_(ids), _props.c.name == states.LOCK, _props.c.value == run_id)
 
-    def _doomed(self, row: Any) -> Doomed:
-        metadata = models.as_metadata(row["meta_data"])
+    def _doomed(
+        self,
+        image_id: str,
+        location_id: int,
+        size: int | None,
+        deleted_at: datetime | None,
+        value: str,
+        document: Any,
+        status: str,
+    ) -> Doomed:
+        """Return what a row of the columns :data:`_DOOMED` tells."""
+        metadata = models.as_metadata(document)
         store = metadata.get("store")
         try:
-            location = Location(row["id"], self._crypt.decrypt(row["value"]), metadata, row["status"])
+            location = Location(location_id, self._crypt.decrypt(value), metadata, status)
         except errors.DatabaseError:
             location = None
         store = store if isinstance(store, str) else None
-        return Doomed(row["image_id"], row["id"], row["size"], store, location, row["deleted_at"])
+        return Doomed(image_id, location_id, size, store, location, deleted_at)
 
     @staticmethod
     def _stores_of(connection: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
@@ -305,4 +311,14 @@ def _names(store: str) -> sa.ColumnElement[bool]:
     return named
 
 
+#: In the order of the arguments of :meth:`Pending._doomed`.
+_DOOMED = (
+    _locations.c.image_id,
+    _locations.c.id,
+    _images.c.size,
+    _locations.c.deleted_at,
+    _locations.c.value,
+    _locations.c.meta_data,
+    _locations.c.status,
+)
 _SHOWN = (_images.c.id, _images.c.name, _images.c.owner, _images.c.size, _images.c.deleted_at)

@@ -15,7 +15,8 @@ from glance_flows.ports import Cancel
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
-_POLL_SECONDS = 0.1
+#: How often whoever waits for a call looks at it.
+POLL_SECONDS = 0.1
 _KEPT_IDLE = 32
 
 
@@ -27,13 +28,13 @@ class Patience:
     grace: float
 
 
-class _Worker:
+class Worker:
     """A thread that runs one call after the other: to start one costs several times what deleting a small file does.
 
     One that hangs is never idle, so nobody is given it.
     """
 
-    _idle: ClassVar[deque["_Worker"]] = deque()
+    _idle: ClassVar[deque["Worker"]] = deque()
 
     def __init__(self) -> None:
         self._inbox: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
@@ -60,7 +61,7 @@ class _Worker:
 
 
 # A child has the list, but not the threads.
-os.register_at_fork(after_in_child=_Worker._idle.clear)
+os.register_at_fork(after_in_child=Worker._idle.clear)
 
 
 class BoundedCall(Generic[T]):
@@ -92,10 +93,10 @@ class BoundedCall(Generic[T]):
         :raises Cancelled: the run is to stop
         :raises StoreTimeout: the call made no progress for too long
         """
-        _Worker.run(what, self._run)
+        Worker.run(what, self._run)
         at, since = self._position(), time.monotonic()
         given_up: errors.GlanceFlowsError | None = None
-        while not self._done.wait(_POLL_SECONDS):
+        while not self._done.wait(POLL_SECONDS):
             if self._position() != at:
                 at, since = self._position(), time.monotonic()
             try:

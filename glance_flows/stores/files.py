@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,20 @@ from glance_flows.stores.reader import StagedReader
 #: What writing to a full disk fails with: no room, no quota, or a limit on the size of files.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+#: A URL in which nothing has a meaning of its own: it is a path as it stands.
+_PLAIN = re.compile(r"file:///[A-Za-z0-9_./-]+")
+
+
+class _Place(filesystem.StoreLocation):
+    """The driver's own reading of a URL, which takes as long as deleting the file; less where there is little to it."""
+
+    def parse_uri(self, uri: str) -> None:
+        """Find the path in a URL."""
+        if _PLAIN.fullmatch(uri):
+            self.scheme, self.path = "file", uri.removeprefix("file://")
+        else:
+            super().parse_uri(uri)
+
 
 class FileDriver(filesystem.Store):
     """glance_store's filesystem driver with another way of writing; directories, permissions and URLs are its own.
@@ -28,7 +43,7 @@ class FileDriver(filesystem.Store):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.store_location_class = filesystem.StoreLocation
+        self.store_location_class = _Place
         #: Whether a file is to be on the disk, and not only in the memory of its host, before it counts as stored.
         self.sync = False
 

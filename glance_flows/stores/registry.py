@@ -3,8 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
 
 import glance_store
 from oslo_config import cfg
@@ -13,9 +13,11 @@ from stevedore import driver
 from glance_flows import errors, opts, states
 from glance_flows.images import Location
 from glance_flows.stores.bounded import Patience
+from glance_flows.stores.crew import Crew
 from glance_flows.stores.files import FileDriver
 from glance_flows.stores.store import DriverStore
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 _NAMESPACE = "glance_store.drivers"
 _FILE_TYPES = frozenset({"file", "filesystem"})
@@ -76,6 +78,11 @@ class Stores:
         if not owners:
             raise errors.StoreUnavailable(f"no store on this host understands URLs that begin with {scheme}.")
         return owners[0]
+
+    @staticmethod
+    def crew(act: Callable[[T], bool], stuck: Callable[[T, errors.StoreTimeout], T | None], size: int) -> Crew[T]:
+        """Return threads that do many things with stores, any of which may never answer; see :class:`Crew`."""
+        return Crew(act, stuck, size)
 
     def by_preference(self, locations: tuple[Location, ...]) -> list[tuple[Location, DriverStore]]:
         """Return the locations that this host can read: the default store's first, then by weight (C11)."""

@@ -15,6 +15,7 @@ from glance_flows.images import Staged
 from glance_flows.ports import Reading, Stored
 from glance_flows.stores.ahead import Ahead, close_quietly
 from glance_flows.stores.bounded import BoundedCall, Patience
+from glance_flows.stores.crew import bounded
 from glance_flows.stores.files import FileDriver
 from glance_flows.stores.inside import Inside
 from glance_flows.stores.reader import StagedReader
@@ -130,8 +131,8 @@ class DriverStore:
         :raises StoreError: it cannot be asked
         """
         with self._told(f"cannot look into the store {self.name}"):
-            call = BoundedCall(lambda: int(self._driver.get_size(self._location(url))))
-            return call.wait(f"the look into the store {self.name}", self._patience)
+            look = f"the look into the store {self.name}"
+            return bounded(lambda: int(self._driver.get_size(self._location(url))), look, self._patience)
 
     def delete(self, url: str) -> None:
         """Delete an object.
@@ -141,8 +142,11 @@ class DriverStore:
         :raises StoreError: it was not deleted
         """
         with self._told(f"cannot delete from the store {self.name}"):
-            call = BoundedCall(lambda: self._driver.delete(self._location(url)))
-            call.wait(f"the deletion from the store {self.name}", self._patience)
+            bounded(
+                lambda: self._driver.delete(self._location(url)),
+                f"the deletion from the store {self.name}",
+                self._patience,
+            )
 
     @property
     def inside(self) -> Inside | None:
@@ -157,8 +161,7 @@ class DriverStore:
         abort = getattr(self._driver, "abort_uploads", None)
         if abort is not None:
             with self._told(f"cannot clear up in the store {self.name}"):
-                call = BoundedCall(lambda: abort(image_id))
-                call.wait(f"the clearing up in the store {self.name}", self._patience)
+                bounded(lambda: abort(image_id), f"the clearing up in the store {self.name}", self._patience)
 
     def url_of(self, image_id: str) -> str | None:
         """Return where the store has, or would put, an image; None if that cannot be known, or can be nowhere.

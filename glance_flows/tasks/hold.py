@@ -19,19 +19,26 @@ class Hold:
 
     :param renew: renews the claims and returns the ids of the images that the run still has
     :param lease: seconds that a claim lasts
+    :param claimed: ids of images that were claimed just now, and when that was begun by :func:`time.monotonic`; None
+        where that is not known, and the claims are renewed first
     """
 
-    def __init__(self, renew: Callable[[], Iterable[str]], lease: float) -> None:
+    def __init__(
+        self, renew: Callable[[], Iterable[str]], lease: float, claimed: tuple[Iterable[str], float] | None = None
+    ) -> None:
         self._ask = renew
         self._lease = lease
         self._lock = threading.Lock()
-        self._mine: frozenset[str] = frozenset()
-        self._until = 0.0
+        self._known = claimed is not None
+        ids, since = claimed or ((), 0.0)
+        self._mine = frozenset(ids)
+        self._until = self._safe_until(since)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="hold", daemon=True)
 
     def __enter__(self) -> Self:
-        self._renew()
+        if not self._known:
+            self._renew()
         self._thread.start()
         return self
 
@@ -52,8 +59,11 @@ class Hold:
         with self._lock:
             asked = time.monotonic()
             self._mine = frozenset(self._ask())
-            # Some databases keep whole seconds only, and what is begun now must end before others take over.
-            self._until = asked + self._lease / 2
+            self._until = self._safe_until(asked)
+
+    def _safe_until(self, asked: float) -> float:
+        """Some databases keep whole seconds only, and what is begun in time must end before others take over."""
+        return asked + self._lease / 2
 
     def _beat(self) -> None:
         while not self._stop.wait(self._lease / 4):

@@ -2,9 +2,9 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,22 +13,27 @@ from glance_flows.task import CancelToken, Task
 from glance_flows.tasks.hold import Hold
 
 LOG = logging.getLogger(__name__)
+#: How many images are read, and noted as done, at a time.
+_PORTION = 250
 
 
 class ClaimPage(Task):
-    """Claim the next pending images that nobody holds; provides ``page``, their ids."""
+    """Claim the next pending images that nobody holds; provides ``page``, their ids, and ``since``, when that was.
 
-    default_provides = "page"
+    A moment of this process's clock, for a flow that does not outlive the process.
+    """
 
-    def execute(self, db: Any, run_id: str, candidates: list[str], live: bool) -> list[str]:
+    default_provides = ("page", "since")
+
+    def execute(self, db: Any, run_id: str, candidates: list[str], live: bool) -> tuple[list[str], float]:
         """Claim them.
 
         Claims on images that live on get a task row, without which a glance-api would take them for dead.
         """
         if live:
             db.claims.open_task(run_id)
-        page: list[str] = db.pending.claim(run_id, candidates, live=live)
-        return page
+        since = time.monotonic()
+        return db.pending.claim(run_id, candidates, live=live), since
 
     def revert(self, db: Any, run_id: str, candidates: list[str], live: bool) -> None:
         """Drop the claims: the next pass takes what is left."""
@@ -72,19 +77,18 @@ class RemovePage(Task):
         cancel: CancelToken,
         run_id: str,
         page: list[str],
+        since: float,
         store: str | None,
         lease: float,
         live: bool,
         without: list[str],
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
-        removal = _Removal(stores, set(without))
-        if page:
-            with Hold(lambda: db.pending.renew(run_id, page, live=live), lease) as hold:
-                removal.remove_all(db.pending.doomed(run_id, page, store), self._pool_size, hold, cancel)
-                # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
-                free = [image_id for image_id in page if image_id not in removal.hanging]
-                removal.report.images = db.pending.finish(run_id, free, removal.gone)
+        if not page:
+            return _Report().to_json()
+        with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
+            removal = _Removal(db.pending, run_id, stores, without, hold, cancel)
+            removal.remove(page, store, self._pool_size)
         return removal.report.to_json()
 
 
@@ -99,62 +103,93 @@ class _Report:
     failures: list[dict[str, Any]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
 
-    def fail(self, item: Any, why: str) -> None:
-        LOG.error("The data of image %s in the store %s is left: %s", item.image_id, item.store, why)
-        self.failures.append({"image": item.image_id, "store": item.store, "error": why})
-
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
 class _Removal:
-    """Removes locations, on several threads at once.
+    """Removes the data of images, several at once, and notes it meanwhile: the database and the stores take their time
+    side by side.
 
+    :param pending: the rows of pending images
+    :param run_id: the run that has claimed them
     :param stores: the stores of this host
     :param silent: names of those that do not answer and are not asked again
+    :param hold: tells which images the run still has
+    :param cancel: tells whether it is to stop
     """
 
-    def __init__(self, stores: Any, silent: Iterable[str]) -> None:
+    def __init__(
+        self, pending: Any, run_id: str, stores: Any, silent: Iterable[str], hold: Hold, cancel: CancelToken
+    ) -> None:
+        self._pending = pending
+        self._run_id = run_id
         self._stores = stores
         self._silent = set(silent)
+        self._hold = hold
+        self._cancel = cancel
         self._lock = threading.Lock()
-        self._failed = False
+        self._done: list[str] = []
+        self._gone: list[int] = []
+        self._hanging: set[str] = set()
         self.report = _Report()
-        self.gone: list[int] = []
-        self.hanging: set[str] = set()
 
-    def remove_all(self, doomed: Iterable[Any], pool_size: int, hold: Hold, cancel: CancelToken) -> None:
-        """Remove the data of locations, one after the other for each image."""
-        images: dict[str, list[Any]] = {}
-        for item in doomed:
-            images.setdefault(item.image_id, []).append(item)
-        left = deque(images.values())
-        threads = min(pool_size, len(left))
-        if threads <= 1:
-            self._work(left, hold, cancel)
-            return
-        with ThreadPoolExecutor(threads, thread_name_prefix="scrub") as pool:
-            for worker in [pool.submit(self._work, left, hold, cancel) for _ in range(threads)]:
-                worker.result()
+    def remove(self, page: list[str], store: str | None, pool_size: int) -> None:
+        """Remove the data of a page, in all stores or in one, and bury the images that have none left."""
+        with self._stores.crew(self._empty, self._leave, pool_size) as crew:
+            for start in range(0, len(page), _PORTION):
+                crew.give(self._read(page[start : start + _PORTION], store))
+                self._note(_PORTION)
+            while not crew.wait():
+                self._note(_PORTION)
+        self._note(0)
 
-    def _work(self, left: deque[list[Any]], hold: Hold, cancel: CancelToken) -> None:
-        try:
-            while left and not self._failed:
-                for item in _next(left):
-                    if cancel.reason is not None:
-                        return
-                    if hold.sure(item.image_id):
-                        self.remove(item)
-                    else:
-                        LOG.warning("Image %s was taken over by somebody else and is left to him", item.image_id)
-        except BaseException:
-            self._failed = True
-            raise
+    def _read(self, portion: list[str], store: str | None) -> Iterable[deque[Any]]:
+        """Return the locations of each image, in their order; an image without any is done."""
+        images: dict[str, deque[Any]] = {image_id: deque() for image_id in portion}
+        for item in self._pending.doomed(self._run_id, portion, store):
+            images[item.image_id].append(item)
+        with self._lock:
+            self._done += [image_id for image_id, places in images.items() if not places]
+        return [places for places in images.values() if places]
 
-    def remove(self, item: Any) -> None:
+    def _note(self, least: int) -> None:
+        """Note what is done, if it is as many images as that; with 0 whatever there is."""
+        with self._lock:
+            if len(self._done) < least or not (self._done or self._gone):
+                return
+            done, self._done = self._done, []
+            gone, self._gone = self._gone, []
+            # A deletion that was given up may still happen: until its claim is void, nobody may restore the image.
+            done = [image_id for image_id in done if image_id not in self._hanging]
+        self.report.images += self._pending.finish(self._run_id, done, gone)
+
+    def _empty(self, places: deque[Any]) -> bool:
+        """Remove the data of an image; each location stays in the queue until that is done.
+
+        :return: whether there is a portion to be noted
+        """
+        image_id = places[0].image_id
+        while places and self._cancel.reason is None:
+            if self._hold.sure(image_id):
+                self._remove(places[0])
+            else:
+                LOG.warning("Image %s was taken over by somebody else and is left to him", image_id)
+            places.popleft()
+        with self._lock:
+            self._done.append(image_id)
+            return len(self._done) >= _PORTION
+
+    def _leave(self, places: deque[Any], failure: errors.StoreTimeout) -> deque[Any] | None:
+        """Note that the store of the first location does not answer, and go on with the others of the image."""
+        item = places.popleft()
+        self._hangs(self._stores.holding(item.location).name, item, failure)
+        return places or None
+
+    def _remove(self, item: Any) -> None:
         """Remove the data of a location, or note why it is left (S7, S8, S9, S10)."""
         if item.location is None:
-            self.report.fail(item, "its URL does not decrypt with metadata_encryption_key.")
+            self._fail(item, "its URL does not decrypt with metadata_encryption_key.")
             return
         try:
             store = self._stores.holding(item.location)
@@ -162,15 +197,9 @@ class _Removal:
                 raise errors.StoreError(f"the store {store.name} did not answer a moment ago.")
             self._delete(store, item)
         except errors.StoreTimeout as failure:
-            # Each of its other objects would take as long again; the next pass asks it anew.
-            with self._lock:
-                if store.name not in self._silent:
-                    self.report.silent.append(store.name)
-                self._silent.add(store.name)
-                self.hanging.add(item.image_id)
-            self.report.fail(item, str(failure))
+            self._hangs(store.name, item, failure)
         except errors.GlanceFlowsError as failure:
-            self.report.fail(item, str(failure))
+            self._fail(item, str(failure))
 
     def _delete(self, store: Any, item: Any) -> None:
         freed, missing = item.size or 0, 0
@@ -180,15 +209,21 @@ class _Removal:
             LOG.info("The data of image %s in the store %s was gone already", item.image_id, store.name)
             freed, missing = 0, 1
         with self._lock:
-            self.gone.append(item.location_id)
+            self._gone.append(item.location_id)
             self.report.locations += 1
             self.report.missing += missing
             self.report.freed += freed
 
+    def _hangs(self, store: str, item: Any, failure: errors.StoreTimeout) -> None:
+        """Each other object of the store would take as long again; the next pass asks it anew."""
+        with self._lock:
+            if store not in self._silent:
+                self.report.silent.append(store)
+            self._silent.add(store)
+            self._hanging.add(item.image_id)
+        self._fail(item, str(failure))
 
-def _next(left: deque[list[Any]]) -> list[Any]:
-    """Return the locations of the next image; none if another thread was faster."""
-    try:
-        return left.popleft()
-    except IndexError:
-        return []
+    def _fail(self, item: Any, why: str) -> None:
+        LOG.error("The data of image %s in the store %s is left: %s", item.image_id, item.store, why)
+        with self._lock:
+            self.report.failures.append({"image": item.image_id, "store": item.store, "error": why})

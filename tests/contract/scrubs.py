@@ -18,6 +18,7 @@ from glance_flows import errors, states
 from glance_flows.db import models
 from glance_flows.flows import copy_image, delete_image, scrub
 from glance_flows.scrubber import Report, Scrubber
+from glance_flows.stores.bounded import Patience
 from glance_flows.testing import MemoryStore
 from tests.contract.worlds import PATIENCE, FlowCase, eventually
 
@@ -268,6 +269,63 @@ class ScrubFailures:
         del store.delete
         report = self.scrub(image_id=next(each for each in ids if each != held["image_id"]))
         self.assertEqual((1, 0), (report.images, report.failed))
+
+    def hang(self: Any, name: str, *image_ids: str) -> threading.Event:
+        """Have deletions of images in a file store stand still; return what lets them go, and shorten its patience."""
+        store, go = self.services.stores.get(name), threading.Event()
+        self.addCleanup(go.set)
+        delete = store._driver.delete
+
+        def hang(location: Any) -> None:
+            if os.path.basename(location.store_location.path) in image_ids:
+                go.wait(PATIENCE)
+            delete(location)
+
+        self.useFixture(fixtures.MockPatchObject(store, "_patience", Patience(stall=0.3, grace=0.1)))
+        self.useFixture(fixtures.MockPatchObject(store._driver, "delete", hang))
+        return go
+
+    def test_a_store_whose_calls_never_end(self: Any) -> None:
+        """S7, R8: the location it hangs at is told and stays held; the image's others and the other images go on."""
+        for size in (1, 4):
+            self.set(scrub_pool_size=size)
+            stuck, others = self.pending("s1", "s2"), [self.pending("s2") for _ in range(5)]
+            go = self.hang("s1", stuck)
+            report = self.scrub()
+            self.assertEqual((5, 6, ["s1"]), (report.images, report.locations, report.silent))
+            ((image_id, store, error),) = [tuple(item.values()) for item in report.failures]
+            self.assertEqual((stuck, "s1"), (image_id, store))
+            self.assertIn("the deletion from the store s1 made no progress for 0.3 seconds", error)
+            self.assertEqual([stuck], [row["image_id"] for row in self.locks()])
+            self.assertEqual([states.PENDING_DELETE, states.DELETED], self.places(stuck))
+            self.assertEqual([states.DELETED] * 5, [self.status(each) for each in others])
+            go.set()
+            eventually(lambda each=stuck: self.stores_with(each) == [], "the deletion ends after all")
+            # What came of it nobody waited for: the row is as it was, until the next pass finds the data gone.
+            self.assertEqual(states.PENDING_DELETE, self.status(stuck))
+            self.claims_age(100)
+            report = self.scrub()
+            self.assertEqual((1, 1, 0), (report.images, report.missing, report.failed))
+            self.assertScrubbed(stuck)
+
+    def claims_age(self: Any, seconds: float) -> None:
+        """Make every claim older, as if nobody had renewed it."""
+        then = timeutils.utcnow() - timedelta(seconds=seconds)
+        self.change("image_properties", {"name": states.LOCK}, created_at=then, updated_at=then)
+
+    def test_more_images_than_are_noted_at_once(self: Any) -> None:
+        """S4, S13: a page is read and noted in portions; none of its images is forgotten, whatever becomes of it."""
+        self.useFixture(fixtures.MockPatch("glance_flows.tasks.scrub._PORTION", 2))
+        self.set(scrub_pool_size=3)
+        ids = [self.pending("m1", "s1") for _ in range(7)]
+        bare, failing = self.pending("m1"), self.pending("m2")
+        self.raw("DELETE FROM image_locations WHERE image_id = :i", i=bare)
+        self.store("m2").fail_delete = errors.StoreError("m2 is down.")
+        report = self.scrub()
+        self.assertEqual((8, 14, 1), (report.images, report.locations, report.failed))
+        self.assertEqual([states.DELETED] * 8, [self.status(each) for each in (*ids, bare)])
+        self.assertEqual(states.PENDING_DELETE, self.status(failing))
+        self.assertEqual([], self.locks())
 
     def test_data_that_is_gone(self: Any) -> None:
         """S8: the location becomes deleted, it is no error, and frees nothing."""

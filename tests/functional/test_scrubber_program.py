@@ -18,6 +18,16 @@ WAKEUPS = int(os.environ.get("GLANCE_FLOWS_TEST_WAKEUPS", "3000"))
 MANY = int(os.environ.get("GLANCE_FLOWS_TEST_MANY_IMAGES", "20000"))
 
 
+#: Runs the program and prints the packages that it has loaded.
+_LOADED = """
+import sys
+from glance_flows.cli import scrubber
+status = scrubber.main(sys.argv[1:])
+print(*{name.partition(".")[0] for name in sys.modules})
+sys.exit(status)
+"""
+
+
 class TestRestore(Processes):
     """``glance-scrubber --restore``."""
 
@@ -184,6 +194,19 @@ class TestPass(Processes):
         self.assertTrue(100 <= due["age"] < 160, due)
         self.assertEqual((1, 20), (plain.report["images"], plain.report["bytes"]))
         self.assertEqual(before, self.world.picture())
+
+    def test_what_is_loaded(self) -> None:
+        """S15: what only imports and other databases and stores need takes time and memory, and is not loaded."""
+        image_id = self.pending("s1")
+        text = (self.root / "glance-flows.conf").read_text()
+        (self.root / "glance-flows.conf").write_text(text + "\n[DEFAULT]\nenabled_import_methods = [by-post]\n")
+        child = self.start([sys.executable, "-c", _LOADED, "--config-file", str(self.root / "glance-flows.conf")])
+        self.assertEqual(0, child.end(), child.err)
+        self.assertEqual(states.DELETED, self.status(image_id))
+        loaded = set(child.out.split())
+        self.assertLessEqual({"taskflow", "glance_store", "tooz"}, loaded)
+        unwanted = {"alembic", "boto3", "cryptography", "glance_flows_plugins", "oslo_policy", "requests"}
+        self.assertEqual(set(), unwanted & loaded)
 
     def test_memory(self) -> None:
         """S15: memory does not grow with the number of images."""

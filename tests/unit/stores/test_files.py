@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import fixtures
+from glance_store._drivers import filesystem
 
 from glance_flows import errors
 from glance_flows.images import Staged
@@ -40,6 +41,17 @@ class TestFileDriver(base.TestCase):
         store, staged = self.prepare(filesystem_store_file_perm=640)
         self.add(store, staged)
         self.assertEqual(0o640, (self.root / "f" / "a").stat().st_mode & 0o777)
+
+    def test_paths_are_read_as_the_driver_reads_them(self) -> None:
+        """S10: the short way to the path of a plain URL leads where the driver's own does."""
+        store, _ = self.prepare()
+        for rest in ("/a/b", "/a/b c", "/a%20b", "/a?b#c", "host/a", "/a;b", "/a\tb", " /a", "/a/../b", "//a", "/ä"):
+            with self.subTest(rest):
+                theirs = filesystem.StoreLocation({}, store._driver.conf)
+                theirs.parse_uri(f"file://{rest}")
+                self.assertEqual(theirs.path, store.local_path(f"file://{rest}"))
+                self.assertEqual(theirs.get_uri(), store._location(f"file://{rest}").store_location.get_uri())
+        self.assertRaises(errors.StoreError, store.local_path, "file://")
 
     def test_below_what_is_no_directory(self) -> None:
         """F6: where no file can be none is looked for when an upload is undone."""
