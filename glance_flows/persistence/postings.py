@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from oslo_utils import timeutils
-from sqlalchemy.dialects import mysql
 
 from glance_flows.persistence.records import (
     OPEN,
@@ -30,8 +29,24 @@ from glance_flows.persistence.records import (
 PRIORITIES = ("high", "normal", "low")
 NORMAL = "normal"
 
-#: To the microsecond on every database: the oldest comes first.
-_MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class _Moment(sa.types.TypeDecorator[datetime]):
+    """A moment to the microsecond on every database, as a number of them: the oldest comes first."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        """Return what is stored."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        """Return what was stored."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
 
 postings = sa.Table(
     "postings",
@@ -39,7 +54,7 @@ postings = sa.Table(
     sa.Column("run_id", sa.String(36), primary_key=True),
     sa.Column("priority", sa.String(16), nullable=False),
     sa.Column("needs", sa.Text, nullable=False),
-    sa.Column("posted_at", _MOMENT, nullable=False),
+    sa.Column("posted_at", _Moment, nullable=False),
     sa.Index("ix_postings_posted_at", "posted_at", "run_id"),
 )
 conductors = sa.Table(
