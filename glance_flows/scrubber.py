@@ -17,7 +17,7 @@ from glance_flows.run import Run
 from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
-PAGE = 500
+PAGE = 1000
 _FIRST_PAGE = 20
 _FOR_EVER = 50 * 366 * 24 * 3600
 _KEPT_FAILURES = 1000
@@ -190,10 +190,9 @@ class Scrubber:
         return page
 
     def _pace(self, seconds: float) -> None:
-        if seconds > _PAGE_SECONDS:
-            self._page = max(1, self._page // 2)
-        elif seconds < _PAGE_SECONDS / 2:
-            self._page = min(self._limit, self._page * 2)
+        """Have the next page take half of the longest time, going by this one, and be at most eight times as large."""
+        fitting = _PAGE_SECONDS / 2 / max(seconds, 0.001)
+        self._page = min(self._limit, max(1, int(self._page * min(8.0, max(0.5, fitting)))))
 
     def _live_images(self, wanted: Selection, report: Report) -> None:
         """Remove pending data of images that live on (S12); an image that somebody works on waits for the next pass."""
