@@ -23,7 +23,7 @@ from glance_flows.audit import tidy_staging
 from glance_flows.pages import Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import DRAINING, WORKING
-from glance_flows.persistence.records import OPEN, Record
+from glance_flows.persistence.records import Record
 from glance_flows.placement import unmet
 from glance_flows.reconciler import Reconciler
 from glance_flows.resumption import Resumption
@@ -246,7 +246,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
 
     def _worked(self, job: Any) -> bool:
         record = self.runner.services.persistence.records.get(job.name)
-        if record.state not in OPEN:
+        if record.finished:
             return True
         if self._pause.is_stopped():
             return False

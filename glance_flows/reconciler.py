@@ -1,6 +1,7 @@
 """Keeping the jobboard what the list of runs says: a window on the runs that wait, each on it once (F5)."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -32,6 +33,7 @@ class Reconciler:
         self._staging = services.staging
         self._name = name
         self._window = own.jobboard_window
+        self._seconds = _TURN_SECONDS
         self._lease = timedelta(seconds=own.lease_seconds)
 
     def turn(self) -> None:
@@ -40,7 +42,10 @@ class Reconciler:
         :raises BoardUnavailable, DatabaseError: one of the two cannot be used now
         """
         if self._mine():
+            began = time.monotonic()
             posted = self.reconcile()
+            # With a long list of runs a look takes its time: the database is to have nine tenths of its own for others.
+            self._seconds = max(_TURN_SECONDS, 10 * (time.monotonic() - began))
             if posted:
                 LOG.info("%d runs that waited for a conductor were put on the board", posted)
 
@@ -98,7 +103,7 @@ class Reconciler:
         """Tell whether this is this conductor's turn: told by the board, or else it is the first one's on the list."""
         if self._board.takes_turns:
             # A turn ends before the next look is due: whoever is alone would miss every other one.
-            return self._board.turn("reconcile", 0.75 * _TURN_SECONDS)
+            return self._board.turn("reconcile", 0.75 * self._seconds)
         alive = self._persistence.conductors.alive(self._lease)
         return not alive or alive[0].name == self._name
 

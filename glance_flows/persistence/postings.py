@@ -71,6 +71,8 @@ conductors = sa.Table(
     sa.Column("renewed_at", sa.DateTime, nullable=False),
 )
 _RANK = sa.case({name: place for place, name in enumerate(PRIORITIES)}, value=postings.c.priority)
+#: After how many leases a run that left something behind is taken up again: what it waits for is not back at once.
+_RESTS = 5
 WORKING, DRAINING = "working", "draining"
 
 
@@ -166,8 +168,9 @@ class Postings:
         return {record.id: record for record in found}
 
     def open_ones(self, run_ids: Collection[str]) -> set[str]:
-        """Return the ids of those runs that are not over."""
-        query = sa.select(runs.c.id).where(runs.c.id.in_(sorted(run_ids)), runs.c.state.in_(OPEN))
+        """Return the ids of those runs that somebody has to do something about."""
+        unfinished = sa.or_(runs.c.state.in_(OPEN), runs.c.leftovers.is_not(None))
+        query = sa.select(runs.c.id).where(runs.c.id.in_(sorted(run_ids)), unfinished)
         with told(), self._records.engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
@@ -212,8 +215,11 @@ _POSTED = sa.select(postings, runs.c.image_id).join(runs, runs.c.id == postings.
 
 
 def _nobodys(silent: timedelta) -> Any:
-    dead = sa.and_(runs.c.state == RUNNING, runs.c.renewed_at < timeutils.utcnow() - silent)
-    return sa.or_(runs.c.state.in_((POSTED, SUSPENDED)), dead)
+    now = timeutils.utcnow()
+    dead = sa.and_(runs.c.state == RUNNING, runs.c.renewed_at < now - silent)
+    over = sa.and_(runs.c.state.not_in(OPEN), runs.c.leftovers.is_not(None))
+    unfinished = sa.and_(over, runs.c.renewed_at < now - _RESTS * silent)
+    return sa.or_(runs.c.state.in_((POSTED, SUSPENDED)), dead, unfinished)
 
 
 def _text(needs: Needs) -> str:

@@ -98,6 +98,20 @@ class PostingsContract:
         self.persistence.records.create(Record("deferred", delete_image("i"), SUSPENDED, "host:1:a"))
         self.assertEqual([fresh, given, dead], self.waiting())
 
+    def test_what_was_left_behind(self: Any) -> None:
+        """F6: a run that could not undo everything is taken up again after a rest, until nothing is left."""
+        late, early = self.posted(RUNNING), self.posted(RUNNING)
+        left = [{"task": "upload:s1", "action": "revert", "what": "the data"}]
+        for run_id in (late, early):
+            self.persistence.records.end(run_id, "host:1:a", FAILURE, "it failed", left)
+        then = timeutils.utcnow() - 6 * LEASE
+        self.persistence.records.write(sa.update(runs).where(runs.c.id == late).values(renewed_at=then))
+        self.assertEqual([late], self.waiting())
+        self.assertEqual({late, early}, self.postings.open_ones([late, early]))
+        self.persistence.records.end(late, "host:1:a", FAILURE, "it failed", [])
+        self.assertEqual([], self.waiting())
+        self.assertEqual({early}, self.postings.open_ones([late, early]))
+
     def test_order(self: Any) -> None:
         """F5: a high priority comes before a low one, and within one the oldest run is the first."""
         low, plain = self.posted(priority="low"), [self.posted() for _ in range(5)]

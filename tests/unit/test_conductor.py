@@ -187,6 +187,20 @@ class TestDispatch(ConductorCase):
         self.assertTrue(self.dispatched(posted.id))
         self.assertEqual(before, self.world.picture())
 
+    def test_a_run_that_left_something_behind(self) -> None:
+        """F6: a conductor finishes it when it comes to the board again, and the store is back."""
+        image_id, store = self.world.image(b"x"), self.services.stores.get("m1")
+        posted = self.runner.post(copy_image(image_id, to=["m1"]))
+        store.fail_delete, self.runner.after = errors.StoreError("m1 is down."), "publish"
+        self.assertTrue(self.dispatched(posted.id))
+        self.assertEqual(1, len(posted.record.leftovers))
+        store.fail_delete = self.runner.after = None
+        self.conductor._try_finish_job(self.board.jobs[posted.id], consume=True)
+        self.board.post(posted.id, self.persistence.postings.of([posted.id])[posted.id].details)
+        self.assertTrue(self.dispatched(posted.id))
+        self.assertEqual((FAILURE, ()), (posted.record.state, posted.record.leftovers))
+        self.assertIsNone(self.bytes_in(image_id, "m1"))
+
     def test_a_run_that_was_cancelled(self) -> None:
         """C27, F5: a run that was cancelled while it waited is ended by a conductor, and does nothing."""
         posted = self.posted()
