@@ -25,6 +25,8 @@ from glance_flows.scrubber import Report, Scrubber
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
+#: How many images a page has at most: their ids go over the board, and several hosts are to have some.
+_PAGE = 250
 #: How many pages are posted at once for each job that the conductors can do at once, and how many altogether.
 _AHEAD = 2
 _MOST = 50
@@ -48,7 +50,7 @@ class PostedScrub(Scrubber):
     """
 
     def __init__(self, runner: Runner, **options: Any) -> None:
-        super().__init__(runner, **options)
+        super().__init__(runner, **{"page": _PAGE, **options})
         services = runner.services
         own = services.conf.glance_flows
         store = self._filters["store"]
