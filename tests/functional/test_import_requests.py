@@ -86,7 +86,8 @@ class TestPolicy(Requests):
     def demand_identity(self) -> None:
         conf = self.services.conf
         conf.set_override("require_identity", True, group="glance_flows")
-        self.services = dataclasses.replace(self.services, policy=Policy(conf))
+        self.services = dataclasses.replace(self.services)
+        vars(self.services)["policy"] = Policy(conf)
         self.runner.services = self.services
 
     def test_no_identity(self) -> None:
@@ -114,7 +115,8 @@ class TestPolicy(Requests):
         (self.root / "policy.yaml").write_text('copy_image: "role:member"\ndelete_image: "!"\n')
         conf = self.services.conf
         conf.set_override("policy_file", str(self.root / "policy.yaml"), group="oslo_policy")
-        self.runner.services = self.services = dataclasses.replace(self.services, policy=Policy(conf))
+        self.runner.services = self.services = dataclasses.replace(self.services)
+        vars(self.services)["policy"] = Policy(conf)
         image_id = self.world.image(DATA)
         self.assertRefused(errors.Forbidden, delete_image(image_id), by=ADMIN)
         self.runner.run(copy_image(image_id, to=["s2"]), identity=OWNER)

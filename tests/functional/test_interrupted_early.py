@@ -33,7 +33,7 @@ finally:
 #: From the first that the entry point imports on.
 MOMENTS = {
     "glance-flows": ("glance_flows", "taskflow", "networkx", "glance_flows.cli.main", "cliff"),
-    "glance-scrubber": ("glance_flows", "sqlalchemy", "glance_flows.cli.scrubber", "oslo_log"),
+    "glance-scrubber": ("glance_flows", "glance_flows.cli.scrubber", "oslo_log"),
 }
 #: In the middle of the programs, when one has handlers of its own and the other has not.
 BEGUN = {
