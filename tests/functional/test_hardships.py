@@ -281,7 +281,10 @@ def _copying(conf: str, spec: str, asked: Any) -> None:
         for number, piece in enumerate(pieces(reader)):
             if number == 1:
                 # Not in the middle of a transaction: SQLite would keep everybody else waiting.
-                with runners[0]._pulse._beating:
+                (run,) = runners[0]._runs.values()
+                lease = run.token.lease
+                assert lease is not None
+                with runners[0]._pulse._beating, lease._lock:
                     asked.send_bytes(b"here")
                     os.kill(os.getpid(), signal.SIGSTOP)
             yield piece
