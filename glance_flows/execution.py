@@ -33,6 +33,8 @@ _UNDONE = (
 )
 #: By name, as taskflow's loader finds them; it would first search through all that is installed.
 _ENGINES = {"parallel": engines.ParallelActionEngine, "serial": engines.SerialActionEngine}
+#: The task that notes what was staged at first.
+_PIN = "pin"
 _INTERRUPTED = (taskflow_states.RUNNING, taskflow_states.REVERTING)
 
 
@@ -160,14 +162,19 @@ class Execution:
             return
         if all(known[name][0] == taskflow_states.SUCCESS for name, task in tasks if isinstance(task, Upload)):
             return
-        for name, task in tasks:
-            staged = self._result(name) if getattr(task, "stages_again", False) else None
-            if staged is not None and not os.path.exists(staged["path"]):
+        pinned = self._result(_PIN)
+        # What was interrupted would be taken up at once, before there are bytes for it.
+        interrupted = [name for name, (state, _) in known.items() if state == taskflow_states.RUNNING]
+        for name in [name for name, task in tasks if getattr(task, "stages_again", False)]:
+            staged = self._result(name)
+            if staged is not None and os.path.exists(staged["path"]):
+                continue
+            if staged is not None:
                 LOG.info("Run %s: %s is done again, since its file is not to be seen here", self._run.id, name)
-                # What was interrupted would be taken up at once, before there are bytes for it.
-                for again in [name, *(each for each, (state, _) in known.items() if state == taskflow_states.RUNNING)]:
+                for again in (*interrupted, name):
                     engine.storage.reset(again)
-                engine.storage.inject_atom_args(name, {"staged_before": staged})
+            if pinned is not None:
+                engine.storage.inject_atom_args(name, {"staged_before": pinned})
 
     def _why_lost(self) -> errors.LockLost | None:
         lease = self._run.token.lease

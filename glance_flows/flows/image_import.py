@@ -9,6 +9,7 @@ from glance_flows.flows.admission import Asked, admit_import
 from glance_flows.identity import Identity
 from glance_flows.request import ImportRequest
 from glance_flows.services import Services
+from glance_flows.tasks.data import Pin
 from glance_flows.tasks.record import Begin, Lock, NothingToDo, Publish, Survey, Unlock, Unstage
 from glance_flows.tasks.upload import Tally, Upload
 
@@ -80,6 +81,7 @@ def _compose(resolved: Mapping[str, Any] | None) -> Flow:
         Lock(),
         Begin(),
         *method.tasks(request),
+        Pin(),
         lanes("uploads", request.lanes, list(uploads)),
         Tally(outcomes),
         Publish(),

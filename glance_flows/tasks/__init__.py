@@ -1,6 +1,6 @@
 """Small revertable tasks. They never import a service: they name what they need and are handed it."""
 
-from glance_flows.tasks.data import AdoptStaged, Source, Stage, StageFromStore
+from glance_flows.tasks.data import AdoptStaged, Pin, Source, Stage, StageFromStore
 from glance_flows.tasks.deletion import Bury, Condemn, RemoveData, RemoveStaged
 from glance_flows.tasks.record import Begin, Lock, Publish, Survey, Unlock, Unstage
 from glance_flows.tasks.upload import Tally, Upload
@@ -11,6 +11,7 @@ __all__ = [
     "Bury",
     "Condemn",
     "Lock",
+    "Pin",
     "Publish",
     "RemoveData",
     "RemoveStaged",

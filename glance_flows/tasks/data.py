@@ -65,7 +65,7 @@ class Stage(Task):
     ) -> dict[str, Any]:
         """Stage the stream and return what it was found to be.
 
-        :param staged_before: what another host had staged for this run, where stores may hold it already
+        :param staged_before: what the bytes were found to be on another host that had staged them for this run
         :raises SourceFailed: the bytes cannot be had, or are not those of before
         """
         asked = ImportRequest.from_json(request)
@@ -78,7 +78,7 @@ class Stage(Task):
             raise errors.SourceFailed(
                 f"the source gave {staged.contents.size} bytes of the {source.size} it announced."
             )
-        if staged_before is not None and staged.contents != Staged.from_json(staged_before).contents:
+        if staged_before is not None and staged.contents != Contents(**staged_before):
             staging.remove(image_id)
             raise errors.SourceFailed("the source gives other data than when the run began.")
         progress.finish(PART, "done")
@@ -109,6 +109,17 @@ class AdoptStaged(Task):
         return staging.look(
             image_id, algorithm=algorithm, disk_format=disk_format, cancel=cancel, progress=progress
         ).to_json()
+
+
+class Pin(Task):
+    """Notes what was staged at first: a run that has to fetch its bytes again goes on with the same, or fails (C21)."""
+
+    default_provides = "pinned"
+
+    def execute(self, staged: dict[str, Any]) -> dict[str, Any]:
+        """Return what the bytes were found to be."""
+        contents: dict[str, Any] = staged["contents"]
+        return contents
 
 
 class StageFromStore(Task):

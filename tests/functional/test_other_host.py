@@ -1,6 +1,7 @@
 """A run that goes on where the staging area of its first host is out of reach."""
 
 import dataclasses
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ class OtherHostTest(FlowCase):
     def hidden(self) -> Path:
         return self.root / "staging of host-a"
 
-    def other_host(self) -> Runner:
-        """A runner on the other host."""
-        folder = self.root / "b"
+    def other_host(self, name: str = "b") -> Runner:
+        """A runner on another host."""
+        folder = self.root / name
         folder.mkdir()
         conf = make_conf(folder, connection=self.services.conf.database.connection, **self.configured())
         services = dataclasses.replace(self.services, conf=conf, staging=StagingArea(conf))
@@ -100,6 +101,29 @@ class OtherHostTest(FlowCase):
         self.assertEqual([], self.stores_with(image_id))
         self.assertEqual(states.QUEUED, self.db.images.get(image_id).status)
         self.assertIsNone(self.prop(image_id, states.LOCK))
+
+    def test_a_source_that_has_changed_and_a_second_host_that_goes_away(self) -> None:
+        """C21: what was staged at first is not forgotten when the next host is interrupted, too."""
+        image_id, run = self.downloaded()
+        self.site.pages["/image"] = b"other " * 9000
+        second = self.other_host("b")
+        take, reached, go = second.services.staging.take, threading.Event(), threading.Event()
+
+        def stands(*args: Any, **words: Any) -> Any:
+            reached.set()
+            go.wait(PATIENCE)
+            return take(*args, **words)
+
+        with mock.patch.object(second.services.staging, "take", stands):
+            (again,) = second.resume(run.id)
+            self.assertTrue(reached.wait(PATIENCE))
+            self.assertEqual([run.id], second.stop(0))
+            go.set()
+            self.assertTrue(again.wait(PATIENCE))
+        (third,) = self.other_host("c").resume(run.id)
+        self.assertRaisesRegex(errors.SourceFailed, "other data", third.result, PATIENCE)
+        self.assertEqual([], self.stores_with(image_id))
+        self.assertEqual(states.QUEUED, self.db.images.get(image_id).status)
 
     def test_a_copy_from_memory_is_read_again(self) -> None:
         """C11: from a store, whose copy is held against the image's hash."""
