@@ -14,6 +14,8 @@ from glance_flows.services import Services
 LOG = logging.getLogger(__name__)
 #: Seconds between two looks; one conductor of all has each of them.
 _TURN_SECONDS = 2.0
+#: However long a look took: one whose host stood still is not to keep all the others from theirs.
+_LONGEST_TURN_SECONDS = 30.0
 
 
 class Reconciler:
@@ -45,7 +47,8 @@ class Reconciler:
             began = time.monotonic()
             posted = self.reconcile()
             # With a long list of runs a look takes its time: the database is to have nine tenths of its own for others.
-            self._seconds = max(_TURN_SECONDS, 10 * (time.monotonic() - began))
+            taken = time.monotonic() - began
+            self._seconds = min(max(_TURN_SECONDS, 10 * taken), _LONGEST_TURN_SECONDS)
             if posted:
                 LOG.info("%d runs that waited for a conductor were put on the board", posted)
 

@@ -1,6 +1,7 @@
 """The jobboard is kept what the list of runs says (F5)."""
 
 from typing import Any
+from unittest import mock
 
 from glance_flows.flows import delete_image
 from glance_flows.persistence import ConductorRecord, Needs
@@ -140,6 +141,15 @@ class TestReconciler(FlowCase):
         self.board.my_turn = True
         self.reconciler.turn()
         self.assertEqual([mine], self.board.posted)
+
+    def test_a_look_that_took_long(self) -> None:
+        """F5: a look takes at most a tenth of the time, but one whose host stood still delays the next a little only."""
+        for taken, expected in ((0.01, 1.5), (1.0, 7.5), (600.0, 22.5)):
+            with mock.patch("glance_flows.reconciler.time.monotonic", side_effect=[1000.0, 1000.0 + taken]):
+                self.reconciler.turn()
+            with mock.patch.object(self.board, "turn", return_value=False) as asked:
+                self.reconciler.turn()
+            self.assertEqual(expected, asked.call_args.args[1])
 
     def test_turns_without_the_board(self) -> None:
         """F5: where the board gives no turns, the first on the list of conductors has them all, while it lives."""
