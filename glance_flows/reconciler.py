@@ -64,7 +64,7 @@ class Reconciler:
         if lacking > 0:
             names = {posting.run_id for posting in wanted}
             lacking -= self._cleared([job for job in reversed(unclaimed) if job.name not in names][:lacking])
-        posted = missing[: len(missing) - max(lacking, 0)]
+        posted = missing[: max(0, len(missing) - max(lacking, 0))]
         for posting in posted:
             self._board.post(posting.run_id, posting.details, posting.priority)
         return len(posted)
@@ -103,12 +103,16 @@ class Reconciler:
         return _placeable(needs, alive, self._staging.path(str(details.get("image", ""))).is_file)
 
     def _mine(self) -> bool:
-        """Tell whether this is this conductor's turn: told by the board, or else it is the first one's on the list."""
+        """Tell whether this is this conductor's turn: told by the board, or else each on the list has its own in turn.
+
+        :raises DatabaseError: it cannot be asked; whoever is cut off from it takes no turn that others could use
+        """
+        alive = self._persistence.conductors.alive(self._lease)
         if self._board.takes_turns:
             # A turn ends before the next look is due: whoever is alone would miss every other one.
             return self._board.turn("reconcile", 0.75 * self._seconds)
-        alive = self._persistence.conductors.alive(self._lease)
-        return not alive or alive[0].name == self._name
+        # Not always the first one: it may be cut off from the board, and show itself in the database all the same.
+        return not alive or alive[int(time.time() // _TURN_SECONDS) % len(alive)].name == self._name
 
 
 def _placeable(needs: Needs, alive: list[ConductorRecord], staged: Callable[[], bool] = lambda: False) -> bool:
