@@ -118,6 +118,8 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._refused: dict[str, float] = {}
         self._refusing = threading.Lock()
         self._held: dict[str, Any] = {}
+        # A job that is let go while the claims are renewed would be claimed again, by one that may be leaving.
+        self._holding = threading.Lock()
         self._lease = float(own.lease_seconds)
         self._record = ConductorRecord(
             runner.holder, services.host, VERSION, WORKING, limit, tuple(services.stores.names), tuple(services.methods)
@@ -165,9 +167,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             late = self.runner.stop(waited)  # a run that was about to begin
         for run_id in late:
             self._give_back(run_id)
-            job = self._held.pop(run_id, None)
-            if job is not None:
-                self._off_hand(job, consume=False)
+            self._off_hand(run_id, consume=False)
         if late:
             self._sign_off()
         return late
@@ -227,7 +227,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         """Do a claimed job and tell whether it is done; never raises, or taskflow would throw the job away."""
         try:
             if is_page(job):
-                self._pages.work(job, settled=lambda: self._held.pop(job.name, None))
+                self._pages.work(job, settled=lambda: self._keep_no_more(job))
                 return True
             return self._worked(job)
         except errors.GlanceFlowsError as why:
@@ -269,27 +269,36 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             LOG.warning("Run %s is suspended but could not be given back yet: %s", run_id, failure)
 
     def _try_finish_job(self, job: Any, consume: bool, trash: bool = False) -> None:
-        if self._held.pop(job.name, None) is not None:
-            self._off_hand(job, consume)
+        self._off_hand(job.name, consume)
 
     def _on_job_done(self, job: Any, future: Any) -> None:
         super()._on_job_done(job, future)
         self._pause.nudge()
 
-    def _off_hand(self, job: Any, consume: bool) -> None:
-        """Take a job off the board, or put it back; where the board has forgotten it, that is as well."""
-        try:
-            self._board.let_go(job, self._name, done=consume)
-        except errors.BoardUnavailable as failure:
-            LOG.info("The board does not know that run %s is %s: %s", job.name, "over" if consume else "free", failure)
+    def _off_hand(self, name: str, consume: bool) -> None:
+        """Take a job in hand off the board, or put it back; where the board has forgotten it, that is as well."""
+        with self._holding:
+            job = self._held.pop(name, None)
+            if job is None:
+                return
+            try:
+                self._board.let_go(job, self._name, done=consume)
+            except errors.BoardUnavailable as failure:
+                LOG.info("The board does not know that job %s is %s: %s", name, "over" if consume else "free", failure)
+
+    def _keep_no_more(self, job: Any) -> None:
+        """Renew the claim of a job no more; it is let go with its report."""
+        with self._holding:
+            self._held.pop(job.name, None)
 
     def _show(self) -> None:
         self.runner.services.persistence.conductors.beat(self._record)
 
     def _renew(self) -> None:
-        held = list(self._held.values())
-        if held:
-            self._board.renew(held, self._name)
+        with self._holding:
+            held = list(self._held.values())
+            if held:
+                self._board.renew(held, self._name)
 
     def _tidy(self) -> None:
         self.runner.services.persistence.conductors.forget(_FORGOTTEN)

@@ -249,6 +249,31 @@ class TestDispatch(ConductorCase):
         self.conductor._renew()
         self.assertEqual([[posted.id]], self.board.renewed)
 
+    def test_a_renewal_under_way(self) -> None:
+        """F5: a job that is let go while claims are renewed is not claimed again by that."""
+        posted, page = self.posted(), self.posted()
+        for each in (posted, page):
+            self.conductor.claim(self.board.jobs[each.id])
+        ends = (
+            lambda: self.conductor._try_finish_job(self.board.jobs[posted.id], consume=False),
+            lambda: self.conductor._keep_no_more(self.board.jobs[page.id]),
+        )
+        threads = [threading.Thread(target=end) for end in ends]
+
+        def renew(held: list[Any], who: str) -> None:
+            for thread in threads:
+                thread.start()
+                thread.join(0.2)
+            self.board.owners.update({job.name: who for job in held})
+
+        with mock.patch.object(self.board, "renew", renew):
+            self.conductor._renew()
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.assertEqual({page.id: self.runner.holder}, self.board.owners)
+        self.conductor._renew()
+        self.assertEqual([], self.board.renewed)
+
 
 class TestWork(ConductorCase):
     """From start to end."""
