@@ -231,9 +231,9 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
                 return True
             return self._worked(job)
         except errors.GlanceFlowsError as why:
-            LOG.info("Run %s is left to others for now: %s", job.name, why)
+            LOG.info("Job %s is left to others for now: %s", job.name, why)
         except Exception:
-            LOG.exception("Run %s could not be taken up", job.name)
+            LOG.exception("Job %s could not be taken up", job.name)
         self._refuse(job)
         return False
 
@@ -266,7 +266,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         try:
             self.runner.services.persistence.postings.give_back(run_id, self._name)
         except errors.DatabaseError as failure:
-            LOG.warning("Run %s is suspended but could not be given back yet: %s", run_id, failure)
+            LOG.warning("Job %s is suspended but could not be given back yet: %s", run_id, failure)
 
     def _try_finish_job(self, job: Any, consume: bool, trash: bool = False) -> None:
         self._off_hand(job.name, consume)

@@ -225,6 +225,7 @@ class TestDispatch(ConductorCase):
             posted = self.posted()
             with mock.patch.object(self.runner, "work", side_effect=trouble):
                 self.assertFalse(self.dispatched(posted.id))
+            self.assertIn(f"Job {posted.id} ", self.logged.output)
             self.conductor._try_finish_job(self.board.jobs[posted.id], False)
             self.assertEqual([], self.candidates())
             self.assertIn(posted.id, self.board.names())
