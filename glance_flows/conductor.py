@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from oslo_utils import timeutils
 from taskflow import exceptions as taskflow_exceptions
 from taskflow.conductors.backends import impl_nonblocking
 from taskflow.types import timing
@@ -121,6 +122,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         # A job that is let go while the claims are renewed would be claimed again, by one that may be leaving.
         self._holding = threading.Lock()
         self._lease = float(own.lease_seconds)
+        self._retention = timedelta(days=own.run_retention)
         self._record = ConductorRecord(
             runner.holder, services.host, VERSION, WORKING, limit, tuple(services.stores.names), tuple(services.methods)
         )
@@ -140,7 +142,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         tickers = [
             Ticker("list of conductors", min(self._lease / 3, 10 * _TICK_SECONDS), self._show),
             Ticker("renewal of claims", self._lease / 3, self._renew),
-            Ticker("tidying of the staging area", _TIDY_SECONDS, self._tidy),
+            Ticker("tidying of the staging area and of the list of runs", _TIDY_SECONDS, self._tidy),
             Ticker("comparison of the jobboard with the list of runs", _TICK_SECONDS, self._reconciler.turn),
         ]
         LOG.info("Conductor %s works on up to %d runs at once", self._name, self._max_simultaneous_jobs)
@@ -301,10 +303,14 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
                 self._board.renew(held, self._name)
 
     def _tidy(self) -> None:
-        self.runner.services.persistence.conductors.forget(_FORGOTTEN)
-        removed = tidy_staging(self.runner.services)
+        services = self.runner.services
+        services.persistence.conductors.forget(_FORGOTTEN)
+        removed = tidy_staging(services)
         if removed:
             LOG.info("%d staged files that nobody needs any more were removed", removed)
+        over = timeutils.utcnow() - self._retention
+        while not self._pause.is_stopped() and services.persistence.records.expire(over):
+            continue  # they are forgotten some at a time, in short transactions
 
     def _sign_off(self) -> None:
         with suppress(errors.DatabaseError):  # it falls silent then, which tells as much

@@ -2,10 +2,13 @@
 
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 import fixtures
+import sqlalchemy as sa
+from oslo_utils import timeutils
 
 from glance_flows import errors, states
 from glance_flows.conductor import Conductor, Pause, Ticker
@@ -249,6 +252,21 @@ class TestDispatch(ConductorCase):
         self.conductor._try_finish_job(self.board.jobs[posted.id], True)
         self.conductor._renew()
         self.assertEqual([[posted.id]], self.board.renewed)
+
+    def test_old_runs(self) -> None:
+        """F4, F5: a conductor forgets all runs that have been over for long, with no run in hand, and no others."""
+        records = self.persistence.records
+        old = timeutils.utcnow() - timedelta(days=8)
+        for number in range(5):
+            record = Record(f"old-{number}", delete_image("i"), SUCCESS, "other:1:a", created_at=old)
+            records.create(record)
+            records.end(record.id, "other:1:a", SUCCESS, None, [])
+        records.write(sa.text("UPDATE runs SET finished_at = created_at"))
+        kept = self.posted().id
+        expire = records.expire
+        with mock.patch.object(records, "expire", lambda before: expire(before, limit=2)):
+            self.conductor._tidy()
+        self.assertEqual([kept], [record.id for record in records.page()])
 
     def test_a_renewal_under_way(self) -> None:
         """F5: a job that is let go while claims are renewed is not claimed again by that."""
