@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from oslo_utils import timeutils
 from taskflow import exceptions as taskflow_exceptions
 from taskflow.conductors.backends import impl_nonblocking
 from taskflow.types import timing
@@ -118,7 +119,10 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._refused: dict[str, float] = {}
         self._refusing = threading.Lock()
         self._held: dict[str, Any] = {}
+        # A job that is let go while the claims are renewed would be claimed again, by one that may be leaving.
+        self._holding = threading.Lock()
         self._lease = float(own.lease_seconds)
+        self._retention = timedelta(days=own.run_retention)
         self._record = ConductorRecord(
             runner.holder, services.host, VERSION, WORKING, limit, tuple(services.stores.names), tuple(services.methods)
         )
@@ -138,7 +142,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         tickers = [
             Ticker("list of conductors", min(self._lease / 3, 10 * _TICK_SECONDS), self._show),
             Ticker("renewal of claims", self._lease / 3, self._renew),
-            Ticker("tidying of the staging area", _TIDY_SECONDS, self._tidy),
+            Ticker("tidying of the staging area and of the list of runs", _TIDY_SECONDS, self._tidy),
             Ticker("comparison of the jobboard with the list of runs", _TICK_SECONDS, self._reconciler.turn),
         ]
         LOG.info("Conductor %s works on up to %d runs at once", self._name, self._max_simultaneous_jobs)
@@ -165,9 +169,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             late = self.runner.stop(waited)  # a run that was about to begin
         for run_id in late:
             self._give_back(run_id)
-            job = self._held.pop(run_id, None)
-            if job is not None:
-                self._off_hand(job, consume=False)
+            self._off_hand(run_id, consume=False)
         if late:
             self._sign_off()
         return late
@@ -227,13 +229,13 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         """Do a claimed job and tell whether it is done; never raises, or taskflow would throw the job away."""
         try:
             if is_page(job):
-                self._pages.work(job, settled=lambda: self._held.pop(job.name, None))
+                self._pages.work(job, settled=lambda: self._keep_no_more(job))
                 return True
             return self._worked(job)
         except errors.GlanceFlowsError as why:
-            LOG.info("Run %s is left to others for now: %s", job.name, why)
+            LOG.info("Job %s is left to others for now: %s", job.name, why)
         except Exception:
-            LOG.exception("Run %s could not be taken up", job.name)
+            LOG.exception("Job %s could not be taken up", job.name)
         self._refuse(job)
         return False
 
@@ -266,36 +268,49 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         try:
             self.runner.services.persistence.postings.give_back(run_id, self._name)
         except errors.DatabaseError as failure:
-            LOG.warning("Run %s is suspended but could not be given back yet: %s", run_id, failure)
+            LOG.warning("Job %s is suspended but could not be given back yet: %s", run_id, failure)
 
     def _try_finish_job(self, job: Any, consume: bool, trash: bool = False) -> None:
-        if self._held.pop(job.name, None) is not None:
-            self._off_hand(job, consume)
+        self._off_hand(job.name, consume)
 
     def _on_job_done(self, job: Any, future: Any) -> None:
         super()._on_job_done(job, future)
         self._pause.nudge()
 
-    def _off_hand(self, job: Any, consume: bool) -> None:
-        """Take a job off the board, or put it back; where the board has forgotten it, that is as well."""
-        try:
-            self._board.let_go(job, self._name, done=consume)
-        except errors.BoardUnavailable as failure:
-            LOG.info("The board does not know that run %s is %s: %s", job.name, "over" if consume else "free", failure)
+    def _off_hand(self, name: str, consume: bool) -> None:
+        """Take a job in hand off the board, or put it back; where the board has forgotten it, that is as well."""
+        with self._holding:
+            job = self._held.pop(name, None)
+            if job is None:
+                return
+            try:
+                self._board.let_go(job, self._name, done=consume)
+            except errors.BoardUnavailable as failure:
+                LOG.info("The board does not know that job %s is %s: %s", name, "over" if consume else "free", failure)
+
+    def _keep_no_more(self, job: Any) -> None:
+        """Renew the claim of a job no more; it is let go with its report."""
+        with self._holding:
+            self._held.pop(job.name, None)
 
     def _show(self) -> None:
         self.runner.services.persistence.conductors.beat(self._record)
 
     def _renew(self) -> None:
-        held = list(self._held.values())
-        if held:
-            self._board.renew(held, self._name)
+        with self._holding:
+            held = list(self._held.values())
+            if held:
+                self._board.renew(held, self._name)
 
     def _tidy(self) -> None:
-        self.runner.services.persistence.conductors.forget(_FORGOTTEN)
-        removed = tidy_staging(self.runner.services)
+        services = self.runner.services
+        services.persistence.conductors.forget(_FORGOTTEN)
+        removed = tidy_staging(services)
         if removed:
             LOG.info("%d staged files that nobody needs any more were removed", removed)
+        over = timeutils.utcnow() - self._retention
+        while not self._pause.is_stopped() and services.persistence.records.expire(over):
+            continue  # they are forgotten some at a time, in short transactions
 
     def _sign_off(self) -> None:
         with suppress(errors.DatabaseError):  # it falls silent then, which tells as much

@@ -144,10 +144,12 @@ class Pulse:
         run.token.set(errors.LockLost(why))
 
     def _tidy(self, watched: list[_Watched]) -> None:
-        """Forget old runs now and then."""
-        if time.monotonic() - self._tidied > _TIDY_SECONDS:
-            self._tidied = time.monotonic()
-            self._records.expire(timeutils.utcnow() - self._retention)
+        """Forget old runs now and then; where they are many, some at each look, since leases are to be renewed."""
+        now = time.monotonic()
+        if now - self._tidied > _TIDY_SECONDS:
+            self._tidied = now
+            if self._records.expire(timeutils.utcnow() - self._retention):
+                self._tidied = now - _TIDY_SECONDS
 
     def _renew(self, watched: list[_Watched]) -> None:
         if time.monotonic() - self._renewed < self._interval:

@@ -60,7 +60,7 @@ def waits_for(needs: Needs, alive: list[ConductorRecord]) -> str:
         return "no conductor is alive; start one with: glance-flows conductor"
     lacking = {unmet(needs, each.host, each.stores, each.methods) for each in alive}
     if None in lacking:
-        return "a conductor that has room for it"
+        return "a conductor that has room for it, or that refused it a moment ago: its log says why"
     return f"no conductor that is alive has {', nor '.join(sorted(str(what) for what in lacking))}"
 
 

@@ -14,6 +14,8 @@ from glance_flows.services import Services
 LOG = logging.getLogger(__name__)
 #: Seconds between two looks; one conductor of all has each of them.
 _TURN_SECONDS = 2.0
+#: However long a look took: one whose host stood still is not to keep all the others from theirs.
+_LONGEST_TURN_SECONDS = 30.0
 
 
 class Reconciler:
@@ -45,7 +47,8 @@ class Reconciler:
             began = time.monotonic()
             posted = self.reconcile()
             # With a long list of runs a look takes its time: the database is to have nine tenths of its own for others.
-            self._seconds = max(_TURN_SECONDS, 10 * (time.monotonic() - began))
+            taken = time.monotonic() - began
+            self._seconds = min(max(_TURN_SECONDS, 10 * taken), _LONGEST_TURN_SECONDS)
             if posted:
                 LOG.info("%d runs that waited for a conductor were put on the board", posted)
 
@@ -61,7 +64,7 @@ class Reconciler:
         if lacking > 0:
             names = {posting.run_id for posting in wanted}
             lacking -= self._cleared([job for job in reversed(unclaimed) if job.name not in names][:lacking])
-        posted = missing[: len(missing) - max(lacking, 0)]
+        posted = missing[: max(0, len(missing) - max(lacking, 0))]
         for posting in posted:
             self._board.post(posting.run_id, posting.details, posting.priority)
         return len(posted)
@@ -100,12 +103,16 @@ class Reconciler:
         return _placeable(needs, alive, self._staging.path(str(details.get("image", ""))).is_file)
 
     def _mine(self) -> bool:
-        """Tell whether this is this conductor's turn: told by the board, or else it is the first one's on the list."""
+        """Tell whether this is this conductor's turn: told by the board, or else each on the list has its own in turn.
+
+        :raises DatabaseError: it cannot be asked; whoever is cut off from it takes no turn that others could use
+        """
+        alive = self._persistence.conductors.alive(self._lease)
         if self._board.takes_turns:
             # A turn ends before the next look is due: whoever is alone would miss every other one.
             return self._board.turn("reconcile", 0.75 * self._seconds)
-        alive = self._persistence.conductors.alive(self._lease)
-        return not alive or alive[0].name == self._name
+        # Not always the first one: it may be cut off from the board, and show itself in the database all the same.
+        return not alive or alive[int(time.time() // _TURN_SECONDS) % len(alive)].name == self._name
 
 
 def _placeable(needs: Needs, alive: list[ConductorRecord], staged: Callable[[], bool] = lambda: False) -> bool:

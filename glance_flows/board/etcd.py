@@ -1,6 +1,6 @@
 """taskflow's jobboard on etcd: every claim has a lease there, and the board is read when it is asked for (F5)."""
 
-import contextlib
+import logging
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import SplitResult
@@ -13,8 +13,11 @@ from taskflow.jobs.backends import impl_etcd
 
 from glance_flows.board.order import place
 
+LOG = logging.getLogger(__name__)
 #: What goes wrong with the server, beside what taskflow and the operating system tell.
 FAILURES = (etcd3gw.exceptions.Etcd3Exception,)
+#: Which of these say that the server cannot be reached, whatever it is asked.
+_AWAY = (etcd3gw.exceptions.ConnectionFailedError, etcd3gw.exceptions.ConnectionTimeoutError)
 _PORT = 2379
 _TIMEOUT = 5.0
 
@@ -45,12 +48,27 @@ class EtcdBoard(impl_etcd.EtcdJobBoard):
         return sorted((job for job, claimed in self._listed() if not claimed), key=place)
 
     def renew(self, jobs: Iterable[Any], who: str) -> None:
-        """Renew the claims of jobs; one that is gone is made again where the job is still there."""
+        """Renew the claims of jobs; one that is gone is made again where the job is still there.
+
+        What goes wrong with one is told, and keeps none of the others from being renewed.
+        """
         for job in jobs:
-            if not job.extend_expiry(None):
-                job._lease = None
-                with contextlib.suppress(taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound):
-                    self.claim(job, who)
+            try:
+                self._renew_one(job, who)
+            except (taskflow_exceptions.UnclaimableJob, taskflow_exceptions.NotFound):
+                continue
+            except (*_AWAY, OSError):
+                raise  # it would be the same with the others, and each would take its time
+            except Exception as failure:
+                LOG.warning("The claim of job %s could not be renewed: %r", job.name, failure)
+
+    def _renew_one(self, job: Any, who: str) -> None:
+        if self.find_owner(job) == who and job.extend_expiry(None):
+            return
+        job._lease = None
+        # taskflow asks for the lease of a claim that is gone, too, and fails; so it is asked for its owner first.
+        if self.find_owner(job) is None:
+            self.claim(job, who)
 
     def _listed(self) -> list[tuple[Any, bool]]:
         prefix = self._create_path(self._root_path, self.JOB_PREFIX)

@@ -5,7 +5,7 @@ import importlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from oslo_config import cfg
 from taskflow import exceptions as taskflow_exceptions
@@ -37,7 +37,7 @@ class JobBoard:
     """
 
     def __init__(self, url: str, name: str, lease: float) -> None:
-        self._shown = errors.redact(url.partition("?")[0])  # what comes after it may be a password, too
+        self._shown = _shown(url)
         self._connecting = threading.Lock()
         try:
             self.jobs, self._failures = _opened(url, name, lease)
@@ -147,9 +147,33 @@ class JobBoard:
             self.jobs.close()
 
 
+def _shown(url: str) -> str:
+    """Return a URL as it may be told, whatever its user has put in: without user, password, and what follows a ?."""
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    rest, _, query = rest.partition("?")
+    if "@" in query:
+        return f"{scheme}{mark}***"  # the ? may be the password's
+    _, at, where = rest.rpartition("@")
+    return f"{scheme}{mark}{'***' if at else ''}{at}{where}"
+
+
+def _parsed(url: str) -> SplitResult:
+    """Take a URL apart.
+
+    :raises ValueError: it is none; what the failure itself says may quote a password, and is not told
+    """
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        after = parts.query + parts.fragment + ("" if parts.scheme == "unix" else parts.path)
+        # ZooKeeper's has many hosts, and a port with each.
+        if "@" not in after and (parts.scheme == "zookeeper" or parts.port != 0):
+            return parts
+    raise ValueError("it is no URL: the port must be a number, and / ? # @ and the like in a password percent-encoded")
+
+
 def _opened(url: str, name: str, lease: float) -> tuple[Any, tuple[type[Exception], ...]]:
     """Return the board of a URL, not connected yet, and what can go wrong with it."""
-    parts = urlsplit(url)
+    parts = _parsed(url)
     if parts.scheme in _REDIS:
         conf = {"board": _LEASED, "url": url, "namespace": name, "claim_ttl": lease}
         try:

@@ -162,7 +162,10 @@ class Records:
         return self.write(sa.update(runs).where(row).values(cancel_reason=reason)) == 1
 
     def expire(self, before: datetime, limit: int = 1000) -> int:
-        """Forget runs that were over before a moment, with nothing left to do, and tell how many they were."""
+        """Forget runs that were over before a moment, with nothing left to do, and tell how many they were.
+
+        :param limit: how many at most; there may be more of them unless none was found
+        """
         over = sa.select(runs.c.id).where(runs.c.finished_at < before, runs.c.leftovers.is_(None)).limit(limit)
         with told(), self.engine.connect() as connection:
             ids = list(connection.execute(over).scalars())

@@ -2,10 +2,13 @@
 
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 import fixtures
+import sqlalchemy as sa
+from oslo_utils import timeutils
 
 from glance_flows import errors, states
 from glance_flows.conductor import Conductor, Pause, Ticker
@@ -225,6 +228,7 @@ class TestDispatch(ConductorCase):
             posted = self.posted()
             with mock.patch.object(self.runner, "work", side_effect=trouble):
                 self.assertFalse(self.dispatched(posted.id))
+            self.assertIn(f"Job {posted.id} ", self.logged.output)
             self.conductor._try_finish_job(self.board.jobs[posted.id], False)
             self.assertEqual([], self.candidates())
             self.assertIn(posted.id, self.board.names())
@@ -248,6 +252,46 @@ class TestDispatch(ConductorCase):
         self.conductor._try_finish_job(self.board.jobs[posted.id], True)
         self.conductor._renew()
         self.assertEqual([[posted.id]], self.board.renewed)
+
+    def test_old_runs(self) -> None:
+        """F4, F5: a conductor forgets all runs that have been over for long, with no run in hand, and no others."""
+        records = self.persistence.records
+        old = timeutils.utcnow() - timedelta(days=8)
+        for number in range(5):
+            record = Record(f"old-{number}", delete_image("i"), SUCCESS, "other:1:a", created_at=old)
+            records.create(record)
+            records.end(record.id, "other:1:a", SUCCESS, None, [])
+        records.write(sa.text("UPDATE runs SET finished_at = created_at"))
+        kept = self.posted().id
+        expire = records.expire
+        with mock.patch.object(records, "expire", lambda before: expire(before, limit=2)):
+            self.conductor._tidy()
+        self.assertEqual([kept], [record.id for record in records.page()])
+
+    def test_a_renewal_under_way(self) -> None:
+        """F5: a job that is let go while claims are renewed is not claimed again by that."""
+        posted, page = self.posted(), self.posted()
+        for each in (posted, page):
+            self.conductor.claim(self.board.jobs[each.id])
+        ends = (
+            lambda: self.conductor._try_finish_job(self.board.jobs[posted.id], consume=False),
+            lambda: self.conductor._keep_no_more(self.board.jobs[page.id]),
+        )
+        threads = [threading.Thread(target=end) for end in ends]
+
+        def renew(held: list[Any], who: str) -> None:
+            for thread in threads:
+                thread.start()
+                thread.join(0.2)
+            self.board.owners.update({job.name: who for job in held})
+
+        with mock.patch.object(self.board, "renew", renew):
+            self.conductor._renew()
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.assertEqual({page.id: self.runner.holder}, self.board.owners)
+        self.conductor._renew()
+        self.assertEqual([], self.board.renewed)
 
 
 class TestWork(ConductorCase):

@@ -14,7 +14,7 @@ from glance_flows.flows import copy_image
 from glance_flows.listeners import Pulse
 from glance_flows.run import Run
 from tests import base
-from tests.contract.worlds import PATIENCE
+from tests.contract.worlds import PATIENCE, eventually
 
 
 class Books:
@@ -43,6 +43,12 @@ class Runs:
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
         self.taken: set[str] = set()
+        self.old = [1000, 1000, 3]
+        self.expired: list[int] = []
+
+    def expire(self, before: Any) -> int:
+        self.expired.append(self.old.pop(0) if self.old else 0)
+        return self.expired[-1]
 
     def renew(self, holder: str, progress: dict[str, Any]) -> dict[str, str | None]:
         return {run_id: self.reasons.get(run_id) for run_id in progress if run_id not in self.taken}
@@ -74,6 +80,16 @@ class TestPulse(base.TestCase):
         """Wait until the pulse has looked so many times more."""
         for _ in range(count):
             self.assertTrue(self.books.asked.acquire(timeout=PATIENCE))
+
+    def test_old_runs(self) -> None:
+        """F4: old runs are forgotten now and then, all of them, some at each look."""
+        self.pulse.add(self.held, time.monotonic())
+        self.looks()
+        self.assertEqual([], self.runs.expired)
+        self.pulse._tidied -= 3601
+        eventually(lambda: self.runs.expired == [1000, 1000, 3, 0], "all are forgotten")
+        self.looks()
+        self.assertEqual([1000, 1000, 3, 0], self.runs.expired)
 
     def reason(self) -> Any:
         self.assertTrue(self.held.token.wait(PATIENCE), "the run was not told")

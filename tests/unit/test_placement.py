@@ -61,9 +61,10 @@ class TestWaits(base.TestCase):
         self.assertIn("start one with: glance-flows conductor", waits_for(Needs(), []))
 
     def test_no_room(self) -> None:
-        """F5: where some conductor could do it, it waits for room."""
+        """F5: where some conductor could do it, it waits for room, or for one that finds nothing in the way."""
         alive = [self.conductor("a", "s1"), self.conductor("b", "s2")]
-        self.assertEqual("a conductor that has room for it", waits_for(Needs(stores=("s2",)), alive))
+        told = waits_for(Needs(stores=("s2",)), alive)
+        self.assertEqual("a conductor that has room for it, or that refused it a moment ago: its log says why", told)
 
     def test_nobody_has_it(self) -> None:
         """F5: where none could, what each of them lacks is told, once."""

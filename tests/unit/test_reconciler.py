@@ -1,7 +1,9 @@
 """The jobboard is kept what the list of runs says (F5)."""
 
 from typing import Any
+from unittest import mock
 
+from glance_flows import errors
 from glance_flows.flows import delete_image
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.records import POSTED, RUNNING, SUCCESS, Record
@@ -104,6 +106,16 @@ class TestReconciler(FlowCase):
         self.assertEqual(runs[:3], self.reconciled())
         self.assertEqual({*others, *runs[:3]}, self.board.names())
 
+    def test_a_board_that_is_too_full(self) -> None:
+        """F5: where more is on the board than it has room for, and none of it is to go, nothing is added."""
+        runs = [self.posted(priority="high") for _ in range(3)]
+        for run_id in [*runs, *(self.posted() for _ in range(3))]:
+            self.board.post(run_id, {"run": run_id, "needs": HERE.to_json()})
+        with mock.patch.object(self.reconciler, "_cleared", return_value=0):
+            self.board.jobs.pop(runs[0])
+            self.board.jobs.pop(runs[1])
+            self.assertEqual([], self.reconciled())
+
     def test_priority_makes_room(self) -> None:
         """F5: a run of a high priority comes on a board that is full of others; what it displaces comes back later."""
         runs = [self.posted(priority="low") for _ in range(3)]
@@ -141,13 +153,33 @@ class TestReconciler(FlowCase):
         self.reconciler.turn()
         self.assertEqual([mine], self.board.posted)
 
+    def test_a_look_that_took_long(self) -> None:
+        """F5: a look takes at most a tenth of the time, but one whose host stood still delays others little."""
+        for taken, expected in ((0.01, 1.5), (1.0, 7.5), (600.0, 22.5)):
+            with mock.patch("glance_flows.reconciler.time.monotonic", side_effect=[1000.0, 1000.0 + taken]):
+                self.reconciler.turn()
+            with mock.patch.object(self.board, "turn", return_value=False) as asked:
+                self.reconciler.turn()
+            self.assertEqual(expected, asked.call_args.args[1])
+
+    def test_a_turn_is_for_one_that_can_use_it(self) -> None:
+        """F5: a conductor that is cut off from the database takes no turn that another could use."""
+        away = mock.patch.object(self.persistence.conductors, "alive", side_effect=errors.DatabaseError("away"))
+        with away, mock.patch.object(self.board, "turn") as taken:
+            self.assertRaises(errors.DatabaseError, self.reconciler.turn)
+        taken.assert_not_called()
+
     def test_turns_without_the_board(self) -> None:
-        """F5: where the board gives no turns, the first on the list of conductors has them all, while it lives."""
-        mine = self.posted()
+        """F5: where the board gives no turns, each conductor on the list has one after the other."""
         self.board.takes_turns = False
         self.show("first", "s1")
-        self.reconciler.turn()
-        self.assertEqual([], self.board.posted)
+        had: list[int] = []
+        with mock.patch.object(self.reconciler, "reconcile", side_effect=lambda: had.append(now) or 0):
+            for now in range(1000, 1012, 2):
+                with mock.patch("glance_flows.reconciler.time.time", return_value=now + 0.5):
+                    self.reconciler.turn()
+        self.assertIn(had, ([1000, 1004, 1008], [1002, 1006, 1010]))
+        mine = self.posted()
         self.persistence.conductors.leave("first")
         self.reconciler.turn()
         self.assertEqual([mine], self.board.posted)
