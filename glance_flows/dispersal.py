@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from glance_flows import errors
 from glance_flows.board import Reports
 from glance_flows.db.pending import Selection
-from glance_flows.flows.scrub import scrub
 from glance_flows.pages import Page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.placement import unmet, waits_for
@@ -99,16 +98,6 @@ class PostedScrub(Scrubber):
             self._take(report, _WAIT_SECONDS)
         self._take(report, 0)
         return candidates
-
-    def _spec(self, candidates: list[str], report: Report, live: bool) -> Any:
-        return scrub(
-            candidates,
-            pool_size=self._conf.scrub_pool_size,
-            store=self._filters["store"],
-            lease=self._lease.total_seconds(),
-            live=live,
-            without=report.silent,
-        )
 
     def _has_room(self) -> bool:
         limit = self._limit_of_board

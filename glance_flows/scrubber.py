@@ -12,6 +12,7 @@ from oslo_utils import timeutils
 
 from glance_flows import errors
 from glance_flows.db.pending import PendingImage, Selection
+from glance_flows.flow import FlowSpec
 from glance_flows.flows.scrub import scrub
 from glance_flows.run import Run
 from glance_flows.runner import Runner
@@ -102,6 +103,7 @@ class Scrubber:
         self._filters = {"image_id": image_id, "owner": owner, "store": store}
         self._limit = page
         self._page = min(page, _FIRST_PAGE)
+        self._until: str | None = None
         self._told = told
         self._passed: set[str] = set()
         self._stop = threading.Event()
@@ -143,6 +145,7 @@ class Scrubber:
         """
         report, started = Report(), time.monotonic()
         wanted = self.selection()
+        self._until = None if wanted.before is None else wanted.before.isoformat()
         self._sweep(wanted, report)
         self._live_images(wanted, report)
         self._wait_for_others(wanted, report)
@@ -170,16 +173,8 @@ class Scrubber:
 
     def _scrub(self, candidates: list[str], report: Report, *, live: bool = False) -> list[str]:
         """Scrub those of the candidates that nobody else has, and return them."""
-        spec = scrub(
-            candidates,
-            pool_size=self._conf.scrub_pool_size,
-            store=self._filters["store"],
-            lease=float(self._conf.glance_flows.lease_seconds),
-            live=live,
-            without=report.silent,
-        )
         started = time.monotonic()
-        self._run = self._runner.submit(spec)
+        self._run = self._runner.submit(self._spec(candidates, report, live))
         if self._stop.is_set():
             self._run.cancel("the scrubber is to stop.")
         facts = self._run.result()
@@ -188,6 +183,17 @@ class Scrubber:
         self._told(report)
         page: list[str] = facts["page"]
         return page
+
+    def _spec(self, candidates: list[str], report: Report, live: bool) -> FlowSpec:
+        return scrub(
+            candidates,
+            pool_size=self._conf.scrub_pool_size,
+            store=self._filters["store"],
+            lease=float(self._conf.glance_flows.lease_seconds),
+            live=live,
+            without=report.silent,
+            until=self._until,
+        )
 
     def _pace(self, seconds: float) -> None:
         """Have the next page take half of the longest time, going by this one, and be at most eight times as large."""

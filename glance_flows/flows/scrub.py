@@ -15,6 +15,7 @@ def scrub(
     lease: float = 60.0,
     live: bool = False,
     without: Sequence[str] = (),
+    until: str | None = None,
 ) -> Flow:
     """Remove the data of a page of pending images.
 
@@ -24,5 +25,6 @@ def scrub(
     :param lease: seconds that a claim lasts without being renewed
     :param live: the images live on, only some of their data is pending (S12)
     :param without: stores that did not answer a moment ago and are not asked again
+    :param until: only what was deleted at this moment (ISO 8601, UTC) or earlier when it is claimed (S4)
     """
     return series("scrub", ClaimPage(), RemovePage(pool_size), CloseTask())

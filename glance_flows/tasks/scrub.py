@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from glance_flows import errors, states
@@ -25,7 +26,9 @@ class ClaimPage(Task):
 
     default_provides = ("page", "since")
 
-    def execute(self, db: Any, run_id: str, candidates: list[str], live: bool) -> tuple[list[str], float]:
+    def execute(
+        self, db: Any, run_id: str, candidates: list[str], live: bool, until: str | None
+    ) -> tuple[list[str], float]:
         """Claim them.
 
         Claims on images that live on get a task row, without which a glance-api would take them for dead.
@@ -33,13 +36,17 @@ class ClaimPage(Task):
         if live:
             db.claims.open_task(run_id)
         since = time.monotonic()
-        return db.pending.claim(run_id, candidates, live=live), since
+        return db.pending.claim(run_id, candidates, live=live, before=_moment(until)), since
 
     def revert(self, db: Any, run_id: str, candidates: list[str], live: bool) -> None:
         """Drop the claims: the next pass takes what is left."""
         db.pending.release(run_id, candidates)
         if live:
             db.claims.close_task(run_id, states.TASK_FAILURE)
+
+
+def _moment(until: str | None) -> datetime | None:
+    return None if until is None else datetime.fromisoformat(until)
 
 
 class CloseTask(Task):
@@ -82,13 +89,15 @@ class RemovePage(Task):
         lease: float,
         live: bool,
         without: list[str],
+        until: str | None,
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
         if not page:
             return _Report().to_json()
         with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
+            chosen = {"store": store, "live": live, "before": _moment(until)}
             removal = _Removal(db.pending, run_id, stores, without, hold, cancel)
-            removal.remove(page, store, self._pool_size)
+            removal.remove(page, chosen, self._pool_size)
         return removal.report.to_json()
 
 
@@ -134,20 +143,23 @@ class _Removal:
         self._hanging: set[str] = set()
         self.report = _Report()
 
-    def remove(self, page: list[str], store: str | None, pool_size: int) -> None:
-        """Remove the data of a page, in all stores or in one, and bury the images that have none left."""
+    def remove(self, page: list[str], chosen: dict[str, Any], pool_size: int) -> None:
+        """Remove the data of a page, and bury the images that have none left.
+
+        :param chosen: which locations of the images are meant, as :meth:`Pending.doomed` is told
+        """
         with self._stores.crew(self._empty, self._leave, pool_size) as crew:
             for start in range(0, len(page), _PORTION):
-                crew.give(self._read(page[start : start + _PORTION], store))
+                crew.give(self._read(page[start : start + _PORTION], chosen))
                 self._note(_PORTION)
             while not crew.wait():
                 self._note(_PORTION)
         self._note(0)
 
-    def _read(self, portion: list[str], store: str | None) -> Iterable[deque[Any]]:
+    def _read(self, portion: list[str], chosen: dict[str, Any]) -> Iterable[deque[Any]]:
         """Return the locations of each image, in their order; an image without any is done."""
         images: dict[str, deque[Any]] = {image_id: deque() for image_id in portion}
-        for item in self._pending.doomed(self._run_id, portion, store):
+        for item in self._pending.doomed(self._run_id, portion, **chosen):
             images[item.image_id].append(item)
         with self._lock:
             self._done += [image_id for image_id, places in images.items() if not places]

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from oslo_utils import timeutils
+
 from glance_flows import errors, states
 from glance_flows.board import Reports
 from glance_flows.dispersal import PostedScrub
 from glance_flows.pages import Page, Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import WORKING
-from glance_flows.scrubber import Report
+from glance_flows.scrubber import Report, Scrubber
 from tests.contract.scrubs import Pendings
 
 
@@ -247,10 +249,10 @@ class TestPostedScrub(Pendings):
 class TestPage(Pendings):
     """A page as a job, and in hand."""
 
-    def page(self, *image_ids: str) -> tuple[Page, Any]:
-        spec = PostedScrub._spec  # the flow as it is posted
-        poster: Any = SimpleNamespace(_conf=self.services.conf, _filters={"store": None}, _lease=timedelta(seconds=60))
-        page = Page(uuid.uuid4().hex, spec(poster, list(image_ids), Report(), False), Needs())
+    def page(self, *image_ids: str, live: bool = False, until: str | None = None) -> tuple[Page, Any]:
+        poster = Scrubber(self.runner)
+        poster._until = until or timeutils.utcnow().isoformat()
+        page = Page(uuid.uuid4().hex, poster._spec(list(image_ids), Report(), live), Needs())  # as it is posted
         return page, SimpleNamespace(name=page.name, details=page.details)
 
     def test_there_and_back(self) -> None:
@@ -259,6 +261,16 @@ class TestPage(Pendings):
         self.assertTrue(is_page(job))
         self.assertEqual(page, Page.of(job))
         self.assertEqual(["a", "b"], Page.of(job).images)
+
+    def test_deleted_again_since_it_was_posted(self) -> None:
+        """S4: an image that was restored and deleted again while its page was on the board is as young as that."""
+        image_id, other = self.pending("m1"), self.pending("m1")
+        _, job = self.page(image_id, other, until=(timeutils.utcnow() - timedelta(seconds=50)).isoformat())
+        self.age(image_id, 10)
+        report = Pages(self.runner)._done(Page.of(job))
+        self.assertEqual((1, [image_id]), (report["removed"]["images"], report["held"]))
+        self.assertEqual([["m1"], []], [self.stores_with(image_id), self.stores_with(other)])
+        self.assertEqual([], self.locks())
 
     def test_stopped_in_the_middle(self) -> None:
         """S6: the location in hand is finished; what is left is free at once, and the page not done."""
