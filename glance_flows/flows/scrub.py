@@ -27,4 +27,5 @@ def scrub(
     :param without: stores that did not answer a moment ago and are not asked again
     :param until: only what was deleted at this moment (ISO 8601, UTC) or earlier when it is claimed (S4)
     """
-    return series("scrub", ClaimPage(), RemovePage(pool_size), CloseTask())
+    hanging: set[str] = set()
+    return series("scrub", ClaimPage(hanging), RemovePage(pool_size, hanging), CloseTask())

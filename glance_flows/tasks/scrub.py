@@ -22,9 +22,15 @@ class ClaimPage(Task):
     """Claim the next pending images that nobody holds; provides ``page``, their ids, and ``since``, when that was.
 
     A moment of this process's clock, for a flow that does not outlive the process.
+
+    :param hanging: images with a deletion that was given up, as :class:`RemovePage` finds them
     """
 
     default_provides = ("page", "since")
+
+    def __init__(self, hanging: set[str]) -> None:
+        super().__init__()
+        self._hanging = hanging
 
     def execute(
         self, db: Any, run_id: str, candidates: list[str], live: bool, until: str | None
@@ -39,8 +45,11 @@ class ClaimPage(Task):
         return db.pending.claim(run_id, candidates, live=live, before=_moment(until)), since
 
     def revert(self, db: Any, run_id: str, candidates: list[str], live: bool) -> None:
-        """Drop the claims: the next pass takes what is left."""
-        db.pending.release(run_id, candidates)
+        """Drop the claims: the next pass takes what is left.
+
+        What may still be deleted stays claimed until the claim is void, or it could be restored meanwhile (R8).
+        """
+        db.pending.release(run_id, set(candidates) - self._hanging)
         if live:
             db.claims.close_task(run_id, states.TASK_FAILURE)
 
@@ -68,14 +77,16 @@ class RemovePage(Task):
     still pending, which the next pass finds missing (S8).
 
     :param pool_size: how many images are worked on at once (S5)
+    :param hanging: has the images added that have a deletion which was given up
     """
 
     irreversible = True
     default_provides = "removed"
 
-    def __init__(self, pool_size: int) -> None:
+    def __init__(self, pool_size: int, hanging: set[str]) -> None:
         super().__init__()
         self._pool_size = pool_size
+        self._hanging = hanging
 
     def execute(
         self,
@@ -96,7 +107,7 @@ class RemovePage(Task):
             return _Report().to_json()
         with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
             chosen = {"store": store, "live": live, "before": _moment(until)}
-            removal = _Removal(db.pending, run_id, stores, without, hold, cancel)
+            removal = _Removal(db.pending, run_id, stores, without, hold, cancel, self._hanging)
             removal.remove(page, chosen, self._pool_size)
         return removal.report.to_json()
 
@@ -126,10 +137,18 @@ class _Removal:
     :param silent: names of those that do not answer and are not asked again
     :param hold: tells which images the run still has
     :param cancel: tells whether it is to stop
+    :param hanging: has the images added that have a deletion which was given up
     """
 
     def __init__(
-        self, pending: Any, run_id: str, stores: Any, silent: Iterable[str], hold: Hold, cancel: CancelToken
+        self,
+        pending: Any,
+        run_id: str,
+        stores: Any,
+        silent: Iterable[str],
+        hold: Hold,
+        cancel: CancelToken,
+        hanging: set[str],
     ) -> None:
         self._pending = pending
         self._run_id = run_id
@@ -140,7 +159,7 @@ class _Removal:
         self._lock = threading.Lock()
         self._done: list[str] = []
         self._gone: list[int] = []
-        self._hanging: set[str] = set()
+        self._hanging = hanging
         self.report = _Report()
 
     def remove(self, page: list[str], chosen: dict[str, Any], pool_size: int) -> None:

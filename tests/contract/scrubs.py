@@ -17,7 +17,7 @@ from oslo_utils import timeutils
 
 from glance_flows import errors, states
 from glance_flows.db import models
-from glance_flows.flows import copy_image, delete_image, scrub
+from glance_flows.flows import copy_image, delete_image, restore_image, scrub
 from glance_flows.scrubber import Report, Scrubber
 from glance_flows.stores.bounded import Patience
 from glance_flows.testing import MemoryStore
@@ -323,6 +323,23 @@ class ScrubFailures:
             report = self.scrub()
             self.assertEqual((1, 1, 0), (report.images, report.missing, report.failed))
             self.assertScrubbed(stuck)
+
+    def test_a_database_that_fails_beside_a_call_that_never_ends(self: Any) -> None:
+        """R8: the pass fails, and what may still be deleted stays claimed; the rest is free at once."""
+        stuck, others = self.pending("s1"), [self.pending("s2") for _ in range(3)]
+        go = self.hang("s1", stuck)
+        with (
+            mock.patch.object(self.db.pending, "finish", side_effect=errors.DatabaseError("it is away.")),
+            self.assertRaises(errors.DatabaseError),
+        ):
+            self.scrub()
+        self.assertEqual([stuck], [row["image_id"] for row in self.locks()])
+        self.assertRaises(errors.ImageBusy, self.runner.run, restore_image(stuck))
+        go.set()
+        eventually(lambda: self.stores_with(stuck) == [], "the deletion ends after all")
+        self.claims_age(100)
+        self.assertEqual(4, self.scrub().images)
+        self.assertScrubbed(stuck, *others)
 
     def claims_age(self: Any, seconds: float) -> None:
         """Make every claim older, as if nobody had renewed it."""
