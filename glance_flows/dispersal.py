@@ -152,8 +152,9 @@ class PostedScrub(Scrubber):
         self._known.append(told["run"])
         self._pass_over(told["held"])
         if told["done"]:
-            self._open.pop(told["page"], None)
-            self._pace(told["seconds"])
+            page = self._open.pop(told["page"], None)
+            if page is not None:
+                self._pace(told["seconds"], len(page.images) - len(told["held"]), len(page.images))
         report.add(told["removed"])
         self._told(report)
 

@@ -20,11 +20,11 @@ from glance_flows.flow import FlowSpec
 from glance_flows.persistence import Needs
 from glance_flows.run import Run
 from glance_flows.runner import Runner
+from glance_flows.tasks.scrub import PageReport
 
 LOG = logging.getLogger(__name__)
 _MARK = "scrub"
 _AGAIN_SECONDS = 1.0
-_NOTHING = {"images": 0, "locations": 0, "freed": 0, "missing": 0, "silent": [], "failures": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,12 @@ class Pages:
             held = sorted(set(page.images).difference(facts["page"]))
         except errors.DatabaseError:
             raise
+        except errors.Cancelled:  # before anything was claimed
+            removed = PageReport().to_json()
         except errors.GlanceFlowsError as failure:
             # What nobody foresaw would happen to the next conductor, too.
             failures = [{"image": each, "store": None, "error": str(failure)} for each in page.images]
-            removed = {**_NOTHING, "failures": failures}
+            removed = PageReport(failures=failures).to_json()
         finally:
             self._runs.discard(run)
         seconds = time.monotonic() - started

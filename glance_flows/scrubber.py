@@ -177,11 +177,14 @@ class Scrubber:
         self._run = self._runner.submit(self._spec(candidates, report, live))
         if self._stop.is_set():
             self._run.cancel("the scrubber is to stop.")
-        facts = self._run.result()
-        self._pace(time.monotonic() - started)
+        try:
+            facts = self._run.result()
+        except errors.Cancelled:  # before anything was claimed: nobody else has them
+            return candidates
+        page: list[str] = facts["page"]
+        self._pace(time.monotonic() - started, len(page), len(candidates))
         report.add(facts["removed"])
         self._told(report)
-        page: list[str] = facts["page"]
         return page
 
     def _spec(self, candidates: list[str], report: Report, live: bool) -> FlowSpec:
@@ -195,10 +198,24 @@ class Scrubber:
             until=self._until,
         )
 
-    def _pace(self, seconds: float) -> None:
-        """Have the next page take half of the longest time, going by this one, and be at most eight times as large."""
+    def _pace(self, seconds: float, done: int, asked: int) -> None:
+        """Have the next page take half of the longest time, going by one that is done.
+
+        It is at most eight times as large as that one, or as pages are now. One of which others had a part does not
+        make pages larger, and one of which they had everything tells nothing.
+
+        :param done: how many images the page had
+        :param asked: how many it was to have
+        """
+        if not done:
+            return
         fitting = _PAGE_SECONDS / 2 / max(seconds, 0.001)
-        self._page = min(self._limit, max(1, int(self._page * min(8.0, max(0.5, fitting)))))
+        size = done * min(8.0, max(0.5, fitting))
+        # Being small is no reason for the next one to be small.
+        size = max(size, min(self._page, done * fitting))
+        if done < asked:
+            size = min(size, self._page)
+        self._page = min(self._limit, max(1, int(size)))
 
     def _live_images(self, wanted: Selection, report: Report) -> None:
         """Remove pending data of images that live on (S12); an image that somebody works on waits for the next pass."""

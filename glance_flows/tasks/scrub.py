@@ -104,7 +104,7 @@ class RemovePage(Task):
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
         if not page:
-            return _Report().to_json()
+            return PageReport().to_json()
         with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
             chosen = {"store": store, "live": live, "before": _moment(until)}
             removal = _Removal(db.pending, run_id, stores, without, hold, cancel, self._hanging)
@@ -113,7 +113,7 @@ class RemovePage(Task):
 
 
 @dataclass
-class _Report:
+class PageReport:
     """What was done with a page."""
 
     images: int = 0
@@ -124,6 +124,7 @@ class _Report:
     silent: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
         return dict(vars(self))
 
 
@@ -160,7 +161,7 @@ class _Removal:
         self._done: list[str] = []
         self._gone: list[int] = []
         self._hanging = hanging
-        self.report = _Report()
+        self.report = PageReport()
 
     def remove(self, page: list[str], chosen: dict[str, Any], pool_size: int) -> None:
         """Remove the data of a page, and bury the images that have none left.

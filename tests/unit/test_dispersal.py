@@ -15,6 +15,7 @@ from glance_flows.dispersal import PostedScrub
 from glance_flows.pages import Page, Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import WORKING
+from glance_flows.runner import Runner
 from glance_flows.scrubber import Report, Scrubber
 from tests.contract.scrubs import Pendings
 
@@ -246,13 +247,18 @@ class TestPostedScrub(Pendings):
         self.assertRaisesRegex(errors.ConfigurationError, "on a board on Redis only", Reports, board, "name")
 
 
+def page_of(runner: Runner, *image_ids: str, live: bool = False, until: str | None = None) -> Page:
+    """Return a page of these images as it is posted."""
+    poster = Scrubber(runner)
+    poster._until = until or timeutils.utcnow().isoformat()
+    return Page(uuid.uuid4().hex, poster._spec(list(image_ids), Report(), live), Needs())
+
+
 class TestPage(Pendings):
     """A page as a job, and in hand."""
 
     def page(self, *image_ids: str, live: bool = False, until: str | None = None) -> tuple[Page, Any]:
-        poster = Scrubber(self.runner)
-        poster._until = until or timeutils.utcnow().isoformat()
-        page = Page(uuid.uuid4().hex, poster._spec(list(image_ids), Report(), live), Needs())  # as it is posted
+        page = page_of(self.runner, *image_ids, live=live, until=until)
         return page, SimpleNamespace(name=page.name, details=page.details)
 
     def test_there_and_back(self) -> None:
