@@ -11,12 +11,16 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
+
+from oslo_utils import timeutils
 
 from glance_flows import errors
 from glance_flows.board import Reports
 from glance_flows.coordination import Coordinator
 from glance_flows.flow import FlowSpec
+from glance_flows.flows.scrub import due, scrub
 from glance_flows.persistence import Needs
 from glance_flows.run import Run
 from glance_flows.runner import Runner
@@ -25,6 +29,8 @@ from glance_flows.tasks.scrub import PageReport
 LOG = logging.getLogger(__name__)
 _MARK = "scrub"
 _AGAIN_SECONDS = 1.0
+#: After which a page that nobody could do is of no use to anybody: what it speaks of is in the database.
+_STALE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +55,56 @@ class Page:
     @property
     def details(self) -> dict[str, Any]:
         """What the board tells a conductor of the page."""
-        return {_MARK: self.told, "spec": self.spec.to_json(), "needs": self.needs.to_json()}
+        posted_at = timeutils.utcnow().isoformat()
+        needs = self.needs.to_json()
+        return {_MARK: self.told, "spec": self.spec.to_json(), "needs": needs, "posted_at": posted_at}
 
     @classmethod
     def of(cls, job: Any) -> "Page":
-        """Return the page that a job is."""
-        details = job.details
-        spec = FlowSpec.from_json(details["spec"])
-        return cls(details[_MARK], spec, Needs.from_json(details["needs"]), job.name)
+        """Return the page that a job is.
+
+        Whoever reaches the board can post: nothing but a scrub is made of what is there.
+
+        :raises BadRequest: it is none
+        """
+        try:
+            details = job.details
+            spec = FlowSpec.from_json(details["spec"])
+            page = cls(details[_MARK], scrub(**spec.plain()), Needs.from_json(details["needs"]), job.name)
+            page._check()
+        except (errors.BadRequest, AttributeError, KeyError, TypeError, ValueError) as failure:
+            raise errors.BadRequest(f"{job.name} is no page of a scrub: {failure}") from failure
+        if spec.flow != page.spec.flow:
+            raise errors.BadRequest(f"{job.name} is no page of a scrub: its flow is {spec.flow!r}")
+        return page
+
+    @staticmethod
+    def expired(job: Any) -> bool:
+        """Tell whether a page was posted more than a day ago, or does not say when."""
+        try:
+            age = timeutils.utcnow() - datetime.fromisoformat(job.details["posted_at"])
+        except (KeyError, TypeError, ValueError):
+            return True
+        return abs(age) > _STALE
+
+    def within(self, scrub_time: float, **own: Any) -> FlowSpec:
+        """Return the flow as a host does it.
+
+        :param scrub_time: of that host; nothing younger goes, whatever the page says (S4)
+        :param own: arguments of that host, in the place of the poster's
+        """
+        here, until = due(scrub_time), self.spec.arguments.get("until")
+        until = here if until is None else min(here, datetime.fromisoformat(until))
+        return self.spec.replace(until=until.isoformat(), **own)
+
+    def _check(self) -> None:
+        given = self.spec.plain()
+        texts = [self.told, *given["candidates"], *given.get("without", [])]
+        texts += [given[name] for name in ("store", "until") if given.get(name) is not None]
+        if not all(isinstance(each, str) for each in texts) or not isinstance(given.get("live", False), bool):
+            raise TypeError("an argument is not of its type.")
+        if given.get("until") is not None and datetime.fromisoformat(given["until"]).tzinfo is not None:
+            raise ValueError("its time is not UTC without saying so.")
 
 
 def is_page(job: Any) -> bool:
@@ -81,10 +129,19 @@ class Pages:
     def work(self, job: Any, settled: Callable[[], Any]) -> None:
         """Do a claimed page and report what was done, which ends or gives back the job.
 
+        What is no page of a scrub, or an old one, is not done and not reported: the job is as good as done.
+
         :param settled: called when nothing is left but the report: the claim is not to be renewed any more
         :raises DatabaseError: the page cannot be done now, here; the job is still claimed
         """
-        page = Page.of(job)
+        try:
+            page = Page.of(job)
+        except errors.BadRequest as refused:
+            LOG.warning("A job is taken off the board and not done: %s", refused)
+            return
+        if Page.expired(job):
+            LOG.warning("%s was posted more than a day ago; it is taken off the board and not done", page.name)
+            return
         over = threading.Event()
         self._in_hand[over] = page.name
         try:
@@ -112,7 +169,7 @@ class Pages:
 
     def _done(self, page: Page) -> dict[str, Any]:
         started = time.monotonic()
-        run = self._runner.submit(page.spec)
+        run = self._runner.submit(page.within(self._runner.services.conf.scrub_time))
         self._runs.add(run)
         if self._stop.is_set():
             run.cancel("the conductor is to stop.")

@@ -5,22 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
 from typing import Any
-
-from oslo_utils import timeutils
 
 from glance_flows import errors
 from glance_flows.db.pending import PendingImage, Selection
 from glance_flows.flow import FlowSpec
-from glance_flows.flows.scrub import scrub
+from glance_flows.flows.scrub import due, scrub
 from glance_flows.run import Run
 from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
 PAGE = 1000
 _FIRST_PAGE = 20
-_FOR_EVER = 50 * 366 * 24 * 3600
 _KEPT_FAILURES = 1000
 _WATCHED = 5000
 #: Seconds that a page is to take at most: what somebody else could do meanwhile should not be kept from him (S14).
@@ -117,9 +113,7 @@ class Scrubber:
 
     def selection(self) -> Selection:
         """Return what is due now."""
-        # Longer than there have been images is for ever, however long it is.
-        before = timeutils.utcnow() - timedelta(seconds=min(self._conf.scrub_time, _FOR_EVER))
-        return Selection(before=before, **self._filters)
+        return Selection(before=due(self._conf.scrub_time), **self._filters)
 
     def due(self) -> Iterator[PendingImage]:
         """Yield what a pass would remove, touching nothing (S16)."""

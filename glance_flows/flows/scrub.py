@@ -1,9 +1,20 @@
 """Scrubbing: one flow for a page of pending images, several of them at once."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from oslo_utils import timeutils
 
 from glance_flows.flow import Flow, flow, series
 from glance_flows.tasks.scrub import ClaimPage, CloseTask, RemovePage
+
+#: Longer than there have been images is for ever, however long it is.
+_FOR_EVER = 50 * 366 * 24 * 3600
+
+
+def due(scrub_time: float) -> datetime:
+    """Return the moment at which, or before, an image must have been deleted for its data to go now (S4)."""
+    return timeutils.utcnow() - timedelta(seconds=min(scrub_time, _FOR_EVER))
 
 
 @flow(persisted=False)

@@ -1,5 +1,7 @@
 """A posted pass against a board in memory: reports that come twice, pages that are lost, a board that is away."""
 
+import dataclasses
+import json
 import threading
 import uuid
 from datetime import timedelta
@@ -267,6 +269,57 @@ class TestPage(Pendings):
         self.assertTrue(is_page(job))
         self.assertEqual(page, Page.of(job))
         self.assertEqual(["a", "b"], Page.of(job).images)
+
+    def work(self, details: Any) -> list[str]:
+        """Have a conductor do a job and return what it came to: what was settled, submitted and reported."""
+        seen: list[str] = []
+        job = SimpleNamespace(name="a job", details=details)
+        with (
+            mock.patch.object(self.runner, "submit", side_effect=lambda spec: seen.append(spec.flow)),
+            mock.patch("glance_flows.pages.Reports", side_effect=lambda *args: seen.append("report")),
+        ):
+            Pages(self.runner).work(job, settled=lambda: seen.append("settled"))
+        return seen
+
+    def test_what_is_no_page(self) -> None:
+        """S4, F5: a board is not trusted with anything but a scrub; what else there is goes off it with a warning."""
+        image_id = self.pending("m1")
+        _, job = self.page(image_id)
+        before = self.world.picture()
+        spec = json.loads(job.details["spec"])
+        wrong: list[Any] = [{**spec, "flow": "delete-image", "arguments": {"image_id": image_id}}]
+        wrong += [{**spec, "flow": "delete-image"}, {**spec, "arguments": {}}, {}, [], "no"]
+        for name, value in (("candidates", [7]), ("until", "soon"), ("live", 1), ("store", 7), ("other", "x")):
+            wrong.append({**spec, "arguments": {**spec["arguments"], name: value}})
+        for each in wrong:
+            with self.subTest(spec=each):
+                self.assertEqual([], self.work({**job.details, "spec": json.dumps(each)}))
+        for name, value in (("spec", "{"), ("spec", None), ("needs", "s1"), ("scrub", 7)):
+            self.assertEqual([], self.work({**job.details, name: value}))
+        self.assertEqual(len(wrong) + 4, self.logged.output.count("A job is taken off the board and not done"))
+        self.assertEqual(before, self.world.picture())
+
+    def test_old_pages(self) -> None:
+        """F5: a page of a pass that was killed is of no use after a day, and not done."""
+        _, job = self.page(self.pending("m1"))
+        self.assertFalse(Page.expired(job))
+        now = timeutils.utcnow()
+        for posted_at in (now - timedelta(hours=25), now + timedelta(days=9)):
+            job.details["posted_at"] = posted_at.isoformat()
+            self.assertTrue(Page.expired(job))
+            self.assertEqual([], self.work(job.details))
+        del job.details["posted_at"]
+        self.assertTrue(Page.expired(job))
+
+    def test_a_page_that_wants_more_than_is_due(self) -> None:
+        """S4: a host removes nothing before its own scrub_time, whatever a page says."""
+        image_id, old = self.pending("m1", ago=100), self.pending("m1", ago=1000)
+        self.set(scrub_time=500)
+        for until in ("2999-01-01T00:00:00", None):
+            page, _ = self.page(image_id, old)
+            page = dataclasses.replace(page, spec=page.spec.replace(until=until))
+            self.assertIn(image_id, Pages(self.runner)._done(page)["held"])
+        self.assertEqual([["m1"], []], [self.stores_with(image_id), self.stores_with(old)])
 
     def test_deleted_again_since_it_was_posted(self) -> None:
         """S4: an image that was restored and deleted again while its page was on the board is as young as that."""
