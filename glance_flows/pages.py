@@ -113,7 +113,9 @@ def is_page(job: Any) -> bool:
 
 
 class Pages:
-    """The pages that a conductor has in hand.
+    """The pages that a conductor has in hand: one is worked on at a time, the others wait for it, claimed.
+
+    So no more than scrub_pool_size images of this host are worked on at once (S5), be there never so many jobs.
 
     :param runner: runs them
     """
@@ -123,7 +125,8 @@ class Pages:
         self._lease = float(runner.services.conf.glance_flows.lease_seconds)
         self._stop = threading.Event()
         self._in_hand: dict[threading.Event, str] = {}
-        self._runs: set[Run] = set()
+        self._turn = threading.Lock()
+        self._run: Run | None = None
         self._shown = _Shown(Coordinator.from_conf(runner.services.conf))
 
     def work(self, job: Any, settled: Callable[[], Any]) -> None:
@@ -156,7 +159,8 @@ class Pages:
     def stop(self) -> None:
         """Have the pages end after the location in hand, and begin no other one (S6)."""
         self._stop.set()
-        for run in self._runs.copy():
+        run = self._run
+        if run is not None:
             run.cancel("the conductor is to stop.")
 
     def late(self, until: float) -> list[str]:
@@ -168,9 +172,14 @@ class Pages:
         return [name for over, name in in_hand.items() if not over.wait(max(0.0, until - time.monotonic()))]
 
     def _done(self, page: Page) -> dict[str, Any]:
+        with self._turn:
+            return self._do(page)
+
+    def _do(self, page: Page) -> dict[str, Any]:
         started = time.monotonic()
-        run = self._runner.submit(page.within(self._runner.services.conf.scrub_time))
-        self._runs.add(run)
+        conf = self._runner.services.conf
+        spec = page.within(conf.scrub_time, pool_size=conf.scrub_pool_size, lease=self._lease)
+        self._run = run = self._runner.submit(spec)
         if self._stop.is_set():
             run.cancel("the conductor is to stop.")
         held: list[str] = []
@@ -187,7 +196,7 @@ class Pages:
             failures = [{"image": each, "store": None, "error": str(failure)} for each in page.images]
             removed = PageReport(failures=failures).to_json()
         finally:
-            self._runs.discard(run)
+            self._run = None
         seconds = time.monotonic() - started
         done = run.token.reason is None
         LOG.info("%s: %d images are gone, %d locations failed", page.name, removed["images"], len(removed["failures"]))

@@ -14,6 +14,7 @@ from oslo_utils import timeutils
 from glance_flows import errors, states
 from glance_flows.board import Reports
 from glance_flows.dispersal import PostedScrub
+from glance_flows.flow import FlowSpec
 from glance_flows.pages import Page, Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import WORKING
@@ -256,6 +257,10 @@ def page_of(runner: Runner, *image_ids: str, live: bool = False, until: str | No
     return Page(uuid.uuid4().hex, poster._spec(list(image_ids), Report(), live), Needs())
 
 
+def _summed(report: dict[str, Any]) -> tuple[bool, int]:
+    return report["done"], report["removed"]["images"]
+
+
 class TestPage(Pendings):
     """A page as a job, and in hand."""
 
@@ -269,6 +274,36 @@ class TestPage(Pendings):
         self.assertTrue(is_page(job))
         self.assertEqual(page, Page.of(job))
         self.assertEqual(["a", "b"], Page.of(job).images)
+
+    def test_the_pool_and_the_lease_of_this_host(self) -> None:
+        """S5, R8: what a page says of them is what the poster has."""
+        self.services.conf.set_override("lease_seconds", 7, "glance_flows")
+        page, _ = self.page(self.pending("m1"))
+        self.set(scrub_pool_size=5)
+        self.services.conf.set_override("lease_seconds", 9, "glance_flows")
+        seen: list[FlowSpec] = []
+        submit = self.runner.submit
+        with mock.patch.object(self.runner, "submit", side_effect=lambda spec: seen.append(spec) or submit(spec)):
+            self.assertEqual(1, Pages(self.runner)._done(page)["removed"]["images"])
+        self.assertEqual((5, 9.0), (seen[0].arguments["pool_size"], seen[0].arguments["lease"]))
+
+    def test_several_pages_at_once(self) -> None:
+        """S5: together they work on scrub_pool_size images at once; S6: a stop ends those that wait, too."""
+        self.set(scrub_pool_size=2)
+        store, pages, reports = self.gated("m1"), Pages(self.runner), []
+        posted = [self.page(*[self.pending("m1") for _ in range(3)])[0] for _ in range(3)]
+        threads = [threading.Thread(target=lambda p=page: reports.append(pages._done(p))) for page in posted]
+        for thread in threads:
+            thread.start()
+        for _ in range(2):
+            self.assertTrue(store.arrived.acquire(timeout=30))
+        self.assertFalse(store.arrived.acquire(timeout=0.5), "a third one is begun")
+        pages.stop()
+        store.gate.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([(False, 0), (False, 0), (False, 2)], sorted(_summed(each) for each in reports))
+        self.assertEqual((2, []), (store.most, self.locks()))
 
     def work(self, details: Any) -> list[str]:
         """Have a conductor do a job and return what it came to: what was settled, submitted and reported."""
