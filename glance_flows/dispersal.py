@@ -65,7 +65,8 @@ class PostedScrub(Scrubber):
         self._open: dict[str, Page] = {}
         self._again: set[str] = set()
         self._known: deque[str] = deque(maxlen=_KNOWN)
-        self._next_look = 0.0
+        self._next_look = self._last_report = 0.0
+        self._waiting_told = False
         self._conductors_seen = self._board_seen = 0.0
 
     def run_pass(self) -> Report:
@@ -93,6 +94,8 @@ class PostedScrub(Scrubber):
         page = Page(self._name, self._spec(candidates, report, live), self._needs)
         while not self._stop.is_set():
             if self._has_room() and self._posted(page):
+                if not self._open:
+                    self._last_report = time.monotonic()
                 self._open[page.name] = page
                 break
             self._take(report, _WAIT_SECONDS)
@@ -150,6 +153,7 @@ class PostedScrub(Scrubber):
         if told["run"] in self._known:
             return
         self._known.append(told["run"])
+        self._last_report, self._waiting_told = time.monotonic(), False
         self._pass_over(told["held"])
         if told["done"]:
             page = self._open.pop(told["page"], None)
@@ -167,6 +171,14 @@ class PostedScrub(Scrubber):
             raise errors.NoConductor(
                 f"no conductor is alive any more; {report.images} images were scrubbed until then."
             )
+        silent = time.monotonic() - self._last_report
+        if self._open and silent > self._patience and not self._waiting_told:
+            LOG.warning(
+                "No conductor has reported for %d seconds, and %d pages are posted; their logs may tell why",
+                silent,
+                len(self._open),
+            )
+            self._waiting_told = True
         names = self._asked(self._board.names, None)
         if names is None or self._stop.is_set():
             return

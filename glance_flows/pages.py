@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from oslo_utils import timeutils
+from tooz import ToozError
 
 from glance_flows import errors
 from glance_flows.board import Reports
-from glance_flows.coordination import Coordinator
+from glance_flows.coordination import Coordinator, Place
 from glance_flows.flow import FlowSpec
 from glance_flows.flows.scrub import due, scrub
 from glance_flows.persistence import Needs
@@ -219,6 +220,8 @@ class Pages:
 class _Shown:
     """Shows a running scrubber for as long as anything is in hand, however many pages that are (R2).
 
+    Where that cannot be, the pages are done unseen: claims in the database keep restores off their images (R8).
+
     :param coordinator: shows it
     """
 
@@ -226,16 +229,23 @@ class _Shown:
         self._coordinator = coordinator
         self._lock = threading.Lock()
         self._count = 0
-        self._place = contextlib.ExitStack()
+        self._place: Place | None = None
+        self._shown = contextlib.ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._count == 0:
-                self._place.enter_context(self._coordinator.scrubbing())
             self._count += 1
+            try:
+                if self._place is None:
+                    self._place = self._shown.enter_context(self._coordinator.scrubbing())
+                else:
+                    self._place.take()
+            except (errors.GlanceFlowsError, ToozError, OSError) as failure:
+                LOG.warning("--restore does not see that a scrubber is at work here: %s", failure)
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:
             self._count -= 1
             if self._count == 0:
-                self._place.close()
+                self._place = None
+                self._shown.close()

@@ -15,7 +15,7 @@ from glance_flows import errors, states
 from glance_flows.board import Reports
 from glance_flows.dispersal import PostedScrub
 from glance_flows.flow import FlowSpec
-from glance_flows.pages import Page, Pages, is_page
+from glance_flows.pages import Page, Pages, _Shown, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import WORKING
 from glance_flows.runner import Runner
@@ -226,6 +226,25 @@ class TestPostedScrub(Pendings):
 
         return look
 
+    def test_nobody_reports(self) -> None:
+        """S14: where pages are posted and nobody reports for long, the pass says so, once, and goes on waiting."""
+        ids = [self.pending("m1") for _ in range(3)]
+        self.board.idle = True
+        scrub = self.posted()
+        scrub._patience = 0.2
+        look, looks = scrub._look, []
+
+        def count(report: Report) -> None:
+            self.alive("c1", jobs=2)
+            look(report)
+            looks.append(report)
+            self.board.idle = len(looks) < 12
+
+        with mock.patch.object(scrub, "_look", count):
+            self.assertEqual(3, scrub.run_pass().images)
+        self.assertScrubbed(*ids)
+        self.assertEqual(1, self.logged.output.count("No conductor has reported for"))
+
     def test_stopped(self) -> None:
         """S6: what nobody has begun goes off the board."""
         ids = [self.pending("m1") for _ in range(9)]
@@ -304,6 +323,34 @@ class TestPage(Pendings):
             thread.join()
         self.assertEqual([(False, 0), (False, 0), (False, 2)], sorted(_summed(each) for each in reports))
         self.assertEqual((2, []), (store.most, self.locks()))
+
+    def shown(self, *images: str) -> list[dict[str, Any]]:
+        """Have a conductor do a page of each image, one after the other; return what it reported."""
+        reports: list[dict[str, Any]] = []
+        pages = Pages(self.runner)
+        with mock.patch.object(pages, "_tell", side_effect=lambda job, page, report: reports.append(report)):
+            for image_id in images:
+                pages.work(self.page(image_id)[1], settled=lambda: None)
+        return reports
+
+    def test_who_cannot_be_seen(self) -> None:
+        """S14, R8: where a conductor cannot show itself it does its pages unseen, and says so."""
+        self.services.conf.set_override("coordination_url", "nonsense://here", "glance_flows")
+        ids = [self.pending("m1") for _ in range(2)]
+        self.assertEqual([1, 1], [report["removed"]["images"] for report in self.shown(*ids)])
+        self.assertScrubbed(*ids)
+        self.assertEqual(2, self.logged.output.count("--restore does not see that a scrubber is at work here"))
+
+    def test_a_place_that_was_lost(self) -> None:
+        """R2: while there are pages in hand, each one looks that the conductor is still seen."""
+        coordinator, place = mock.MagicMock(), mock.Mock()
+        coordinator.scrubbing.return_value.__enter__.return_value = place
+        shown = _Shown(coordinator)
+        for _ in range(2):
+            with shown, shown:
+                place.take.assert_called_once_with()
+            place.take.reset_mock()
+        self.assertEqual(2, coordinator.scrubbing.return_value.__exit__.call_count)
 
     def work(self, details: Any) -> list[str]:
         """Have a conductor do a job and return what it came to: what was settled, submitted and reported."""
