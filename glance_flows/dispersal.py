@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from glance_flows import errors
 from glance_flows.board import Reports
 from glance_flows.db.pending import Selection
+from glance_flows.flow import FlowSpec
 from glance_flows.pages import Page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.placement import unmet, waits_for
@@ -101,6 +102,10 @@ class PostedScrub(Scrubber):
             self._take(report, _WAIT_SECONDS)
         self._take(report, 0)
         return candidates
+
+    def _spec(self, candidates: list[str], report: Report, live: bool) -> FlowSpec:
+        """Stores that do not answer one host are no reason for others not to ask them; each notes its own."""
+        return super()._spec(candidates, report, live).replace(without=[])
 
     def _has_room(self) -> bool:
         limit = self._limit_of_board

@@ -128,6 +128,7 @@ class Pages:
         self._in_hand: dict[threading.Event, str] = {}
         self._turn = threading.Lock()
         self._run: Run | None = None
+        self._silent: dict[str, float] = {}
         self._shown = _Shown(Coordinator.from_conf(runner.services.conf))
 
     def work(self, job: Any, settled: Callable[[], Any]) -> None:
@@ -179,7 +180,8 @@ class Pages:
     def _do(self, page: Page) -> dict[str, Any]:
         started = time.monotonic()
         conf = self._runner.services.conf
-        spec = page.within(conf.scrub_time, pool_size=conf.scrub_pool_size, lease=self._lease)
+        without = [name for name, until in self._silent.items() if until > started]
+        spec = page.within(conf.scrub_time, pool_size=conf.scrub_pool_size, lease=self._lease, without=without)
         self._run = run = self._runner.submit(spec)
         if self._stop.is_set():
             run.cancel("the conductor is to stop.")
@@ -198,7 +200,10 @@ class Pages:
             removed = PageReport(failures=failures).to_json()
         finally:
             self._run = None
-        seconds = time.monotonic() - started
+        now = time.monotonic()
+        seconds = now - started
+        # A store that hangs here may be quick elsewhere: only this host is not to ask it again for a while.
+        self._silent |= dict.fromkeys(removed["silent"], now + self._lease)
         done = run.token.reason is None
         LOG.info("%s: %d images are gone, %d locations failed", page.name, removed["images"], len(removed["failures"]))
         return {"page": page.name, "run": run.id, "done": done, "seconds": seconds, "held": held, "removed": removed}

@@ -245,6 +245,29 @@ class TestPostedScrub(Pendings):
         self.assertScrubbed(*ids)
         self.assertEqual(1, self.logged.output.count("No conductor has reported for"))
 
+    def test_a_store_that_does_not_answer_one_host(self) -> None:
+        """S7: the others are not forbidden to ask it; the report tells of it."""
+        ids = [self.pending("m1") for _ in range(12)]
+        delete, seen = self.store("m1").delete, []
+
+        def hang(url: str) -> None:
+            seen.append(url)
+            if len(seen) == 1:
+                raise errors.StoreTimeout("m1 made no progress.")
+            delete(url)
+
+        def one_of_many(job: Any) -> dict[str, Any]:
+            return Pages(self.runner)._done(job)
+
+        with (
+            mock.patch.object(self.store("m1"), "delete", hang),
+            mock.patch.object(self.board._pages, "_done", one_of_many),
+        ):
+            report = self.posted().run_pass()
+        # Those of the page at hand are left, nothing else.
+        self.assertEqual((10, 2, ["m1"]), (report.images, report.failed, report.silent))
+        self.assertEqual(2, sum(self.status(each) == states.PENDING_DELETE for each in ids))
+
     def test_stopped(self) -> None:
         """S6: what nobody has begun goes off the board."""
         ids = [self.pending("m1") for _ in range(9)]
@@ -323,6 +346,23 @@ class TestPage(Pendings):
             thread.join()
         self.assertEqual([(False, 0), (False, 0), (False, 2)], sorted(_summed(each) for each in reports))
         self.assertEqual((2, []), (store.most, self.locks()))
+
+    def test_a_store_that_does_not_answer(self) -> None:
+        """S7: this host does not ask it again for a lease, and then does."""
+        pages, asked = Pages(self.runner), []
+
+        def hang(url: str) -> None:
+            asked.append(url)
+            raise errors.StoreTimeout("m1 made no progress.")
+
+        with mock.patch.object(self.store("m1"), "delete", hang):
+            for _ in range(3):
+                report = pages._done(self.page(self.pending("m1"), self.pending("m2"))[0])
+                self.assertEqual((1, 1), (report["removed"]["images"], len(report["removed"]["failures"])))
+            self.assertEqual(1, len(asked))
+            pages._silent = dict.fromkeys(pages._silent, 0.0)
+            pages._done(self.page(self.pending("m1"))[0])
+        self.assertEqual(2, len(asked))
 
     def shown(self, *images: str) -> list[dict[str, Any]]:
         """Have a conductor do a page of each image, one after the other; return what it reported."""
