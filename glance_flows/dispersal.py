@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from glance_flows import errors
 from glance_flows.board import Reports
 from glance_flows.db.pending import Selection
-from glance_flows.flows.scrub import scrub
+from glance_flows.flow import FlowSpec
 from glance_flows.pages import Page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.placement import unmet, waits_for
@@ -66,7 +66,8 @@ class PostedScrub(Scrubber):
         self._open: dict[str, Page] = {}
         self._again: set[str] = set()
         self._known: deque[str] = deque(maxlen=_KNOWN)
-        self._next_look = 0.0
+        self._next_look = self._last_report = 0.0
+        self._waiting_told = False
         self._conductors_seen = self._board_seen = 0.0
 
     def run_pass(self) -> Report:
@@ -94,21 +95,17 @@ class PostedScrub(Scrubber):
         page = Page(self._name, self._spec(candidates, report, live), self._needs)
         while not self._stop.is_set():
             if self._has_room() and self._posted(page):
+                if not self._open:
+                    self._last_report = time.monotonic()
                 self._open[page.name] = page
                 break
             self._take(report, _WAIT_SECONDS)
         self._take(report, 0)
         return candidates
 
-    def _spec(self, candidates: list[str], report: Report, live: bool) -> Any:
-        return scrub(
-            candidates,
-            pool_size=self._conf.scrub_pool_size,
-            store=self._filters["store"],
-            lease=self._lease.total_seconds(),
-            live=live,
-            without=report.silent,
-        )
+    def _spec(self, candidates: list[str], report: Report, live: bool) -> FlowSpec:
+        """Stores that do not answer one host are no reason for others not to ask them; each notes its own."""
+        return super()._spec(candidates, report, live).replace(without=[])
 
     def _has_room(self) -> bool:
         limit = self._limit_of_board
@@ -161,10 +158,12 @@ class PostedScrub(Scrubber):
         if told["run"] in self._known:
             return
         self._known.append(told["run"])
+        self._last_report, self._waiting_told = time.monotonic(), False
         self._pass_over(told["held"])
         if told["done"]:
-            self._open.pop(told["page"], None)
-            self._pace(told["seconds"])
+            page = self._open.pop(told["page"], None)
+            if page is not None:
+                self._pace(told["seconds"], len(page.images) - len(told["held"]), len(page.images))
         report.add(told["removed"])
         self._told(report)
 
@@ -177,6 +176,14 @@ class PostedScrub(Scrubber):
             raise errors.NoConductor(
                 f"no conductor is alive any more; {report.images} images were scrubbed until then."
             )
+        silent = time.monotonic() - self._last_report
+        if self._open and silent > self._patience and not self._waiting_told:
+            LOG.warning(
+                "No conductor has reported for %d seconds, and %d pages are posted; their logs may tell why",
+                silent,
+                len(self._open),
+            )
+            self._waiting_told = True
         names = self._asked(self._board.names, None)
         if names is None or self._stop.is_set():
             return

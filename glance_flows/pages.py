@@ -11,20 +11,27 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
+
+from oslo_utils import timeutils
+from tooz import ToozError
 
 from glance_flows import errors
 from glance_flows.board import Reports
-from glance_flows.coordination import Coordinator
+from glance_flows.coordination import Coordinator, Place
 from glance_flows.flow import FlowSpec
+from glance_flows.flows.scrub import due, scrub
 from glance_flows.persistence import Needs
 from glance_flows.run import Run
 from glance_flows.runner import Runner
+from glance_flows.tasks.scrub import PageReport
 
 LOG = logging.getLogger(__name__)
 _MARK = "scrub"
 _AGAIN_SECONDS = 1.0
-_NOTHING = {"images": 0, "locations": 0, "freed": 0, "missing": 0, "silent": [], "failures": []}
+#: After which a page that nobody could do is of no use to anybody: what it speaks of is in the database.
+_STALE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,56 @@ class Page:
     @property
     def details(self) -> dict[str, Any]:
         """What the board tells a conductor of the page."""
-        return {_MARK: self.told, "spec": self.spec.to_json(), "needs": self.needs.to_json()}
+        posted_at = timeutils.utcnow().isoformat()
+        needs = self.needs.to_json()
+        return {_MARK: self.told, "spec": self.spec.to_json(), "needs": needs, "posted_at": posted_at}
 
     @classmethod
     def of(cls, job: Any) -> "Page":
-        """Return the page that a job is."""
-        details = job.details
-        spec = FlowSpec.from_json(details["spec"])
-        return cls(details[_MARK], spec, Needs.from_json(details["needs"]), job.name)
+        """Return the page that a job is.
+
+        Whoever reaches the board can post: nothing but a scrub is made of what is there.
+
+        :raises BadRequest: it is none
+        """
+        try:
+            details = job.details
+            spec = FlowSpec.from_json(details["spec"])
+            page = cls(details[_MARK], scrub(**spec.plain()), Needs.from_json(details["needs"]), job.name)
+            page._check()
+        except (errors.BadRequest, AttributeError, KeyError, TypeError, ValueError) as failure:
+            raise errors.BadRequest(f"{job.name} is no page of a scrub: {failure}") from failure
+        if spec.flow != page.spec.flow:
+            raise errors.BadRequest(f"{job.name} is no page of a scrub: its flow is {spec.flow!r}")
+        return page
+
+    @staticmethod
+    def expired(job: Any) -> bool:
+        """Tell whether a page was posted more than a day ago, or does not say when."""
+        try:
+            age = timeutils.utcnow() - datetime.fromisoformat(job.details["posted_at"])
+        except (KeyError, TypeError, ValueError):
+            return True
+        return abs(age) > _STALE
+
+    def within(self, scrub_time: float, **own: Any) -> FlowSpec:
+        """Return the flow as a host does it.
+
+        :param scrub_time: of that host; nothing younger goes, whatever the page says (S4)
+        :param own: arguments of that host, in the place of the poster's
+        """
+        here, until = due(scrub_time), self.spec.arguments.get("until")
+        until = here if until is None else min(here, datetime.fromisoformat(until))
+        return self.spec.replace(until=until.isoformat(), **own)
+
+    def _check(self) -> None:
+        given = self.spec.plain()
+        texts = [self.told, *given["candidates"], *given.get("without", [])]
+        texts += [given[name] for name in ("store", "until") if given.get(name) is not None]
+        if not all(isinstance(each, str) for each in texts) or not isinstance(given.get("live", False), bool):
+            raise TypeError("an argument is not of its type.")
+        if given.get("until") is not None and datetime.fromisoformat(given["until"]).tzinfo is not None:
+            raise ValueError("its time is not UTC without saying so.")
 
 
 def is_page(job: Any) -> bool:
@@ -65,7 +114,9 @@ def is_page(job: Any) -> bool:
 
 
 class Pages:
-    """The pages that a conductor has in hand.
+    """The pages that a conductor has in hand: one is worked on at a time, the others wait for it, claimed.
+
+    So no more than scrub_pool_size images of this host are worked on at once (S5), be there never so many jobs.
 
     :param runner: runs them
     """
@@ -75,16 +126,27 @@ class Pages:
         self._lease = float(runner.services.conf.glance_flows.lease_seconds)
         self._stop = threading.Event()
         self._in_hand: dict[threading.Event, str] = {}
-        self._runs: set[Run] = set()
+        self._turn = threading.Lock()
+        self._run: Run | None = None
+        self._silent: dict[str, float] = {}
         self._shown = _Shown(Coordinator.from_conf(runner.services.conf))
 
     def work(self, job: Any, settled: Callable[[], Any]) -> None:
         """Do a claimed page and report what was done, which ends or gives back the job.
 
+        What is no page of a scrub, or an old one, is not done and not reported: the job is as good as done.
+
         :param settled: called when nothing is left but the report: the claim is not to be renewed any more
         :raises DatabaseError: the page cannot be done now, here; the job is still claimed
         """
-        page = Page.of(job)
+        try:
+            page = Page.of(job)
+        except errors.BadRequest as refused:
+            LOG.warning("A job is taken off the board and not done: %s", refused)
+            return
+        if Page.expired(job):
+            LOG.warning("%s was posted more than a day ago; it is taken off the board and not done", page.name)
+            return
         over = threading.Event()
         self._in_hand[over] = page.name
         try:
@@ -99,7 +161,8 @@ class Pages:
     def stop(self) -> None:
         """Have the pages end after the location in hand, and begin no other one (S6)."""
         self._stop.set()
-        for run in self._runs.copy():
+        run = self._run
+        if run is not None:
             run.cancel("the conductor is to stop.")
 
     def late(self, until: float) -> list[str]:
@@ -111,9 +174,15 @@ class Pages:
         return [name for over, name in in_hand.items() if not over.wait(max(0.0, until - time.monotonic()))]
 
     def _done(self, page: Page) -> dict[str, Any]:
+        with self._turn:
+            return self._do(page)
+
+    def _do(self, page: Page) -> dict[str, Any]:
         started = time.monotonic()
-        run = self._runner.submit(page.spec)
-        self._runs.add(run)
+        conf = self._runner.services.conf
+        without = [name for name, until in self._silent.items() if until > started]
+        spec = page.within(conf.scrub_time, pool_size=conf.scrub_pool_size, lease=self._lease, without=without)
+        self._run = run = self._runner.submit(spec)
         if self._stop.is_set():
             run.cancel("the conductor is to stop.")
         held: list[str] = []
@@ -123,13 +192,18 @@ class Pages:
             held = sorted(set(page.images).difference(facts["page"]))
         except errors.DatabaseError:
             raise
+        except errors.Cancelled:  # before anything was claimed
+            removed = PageReport().to_json()
         except errors.GlanceFlowsError as failure:
             # What nobody foresaw would happen to the next conductor, too.
             failures = [{"image": each, "store": None, "error": str(failure)} for each in page.images]
-            removed = {**_NOTHING, "failures": failures}
+            removed = PageReport(failures=failures).to_json()
         finally:
-            self._runs.discard(run)
-        seconds = time.monotonic() - started
+            self._run = None
+        now = time.monotonic()
+        seconds = now - started
+        # A store that hangs here may be quick elsewhere: only this host is not to ask it again for a while.
+        self._silent |= dict.fromkeys(removed["silent"], now + self._lease)
         done = run.token.reason is None
         LOG.info("%s: %d images are gone, %d locations failed", page.name, removed["images"], len(removed["failures"]))
         return {"page": page.name, "run": run.id, "done": done, "seconds": seconds, "held": held, "removed": removed}
@@ -151,6 +225,8 @@ class Pages:
 class _Shown:
     """Shows a running scrubber for as long as anything is in hand, however many pages that are (R2).
 
+    Where that cannot be, the pages are done unseen: claims in the database keep restores off their images (R8).
+
     :param coordinator: shows it
     """
 
@@ -158,16 +234,23 @@ class _Shown:
         self._coordinator = coordinator
         self._lock = threading.Lock()
         self._count = 0
-        self._place = contextlib.ExitStack()
+        self._place: Place | None = None
+        self._shown = contextlib.ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._count == 0:
-                self._place.enter_context(self._coordinator.scrubbing())
             self._count += 1
+            try:
+                if self._place is None:
+                    self._place = self._shown.enter_context(self._coordinator.scrubbing())
+                else:
+                    self._place.take()
+            except (errors.GlanceFlowsError, ToozError, OSError) as failure:
+                LOG.warning("--restore does not see that a scrubber is at work here: %s", failure)
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:
             self._count -= 1
             if self._count == 0:
-                self._place.close()
+                self._place = None
+                self._shown.close()

@@ -5,21 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
 from typing import Any
-
-from oslo_utils import timeutils
 
 from glance_flows import errors
 from glance_flows.db.pending import PendingImage, Selection
-from glance_flows.flows.scrub import scrub
+from glance_flows.flow import FlowSpec
+from glance_flows.flows.scrub import due, scrub
 from glance_flows.run import Run
 from glance_flows.runner import Runner
 
 LOG = logging.getLogger(__name__)
 PAGE = 1000
 _FIRST_PAGE = 20
-_FOR_EVER = 50 * 366 * 24 * 3600
 _KEPT_FAILURES = 1000
 _WATCHED = 5000
 #: Seconds that a page is to take at most: what somebody else could do meanwhile should not be kept from him (S14).
@@ -102,6 +99,7 @@ class Scrubber:
         self._filters = {"image_id": image_id, "owner": owner, "store": store}
         self._limit = page
         self._page = min(page, _FIRST_PAGE)
+        self._until: str | None = None
         self._told = told
         self._passed: set[str] = set()
         self._stop = threading.Event()
@@ -115,9 +113,7 @@ class Scrubber:
 
     def selection(self) -> Selection:
         """Return what is due now."""
-        # Longer than there have been images is for ever, however long it is.
-        before = timeutils.utcnow() - timedelta(seconds=min(self._conf.scrub_time, _FOR_EVER))
-        return Selection(before=before, **self._filters)
+        return Selection(before=due(self._conf.scrub_time), **self._filters)
 
     def due(self) -> Iterator[PendingImage]:
         """Yield what a pass would remove, touching nothing (S16)."""
@@ -143,6 +139,7 @@ class Scrubber:
         """
         report, started = Report(), time.monotonic()
         wanted = self.selection()
+        self._until = None if wanted.before is None else wanted.before.isoformat()
         self._sweep(wanted, report)
         self._live_images(wanted, report)
         self._wait_for_others(wanted, report)
@@ -170,29 +167,49 @@ class Scrubber:
 
     def _scrub(self, candidates: list[str], report: Report, *, live: bool = False) -> list[str]:
         """Scrub those of the candidates that nobody else has, and return them."""
-        spec = scrub(
+        started = time.monotonic()
+        self._run = self._runner.submit(self._spec(candidates, report, live))
+        if self._stop.is_set():
+            self._run.cancel("the scrubber is to stop.")
+        try:
+            facts = self._run.result()
+        except errors.Cancelled:  # before anything was claimed: nobody else has them
+            return candidates
+        page: list[str] = facts["page"]
+        self._pace(time.monotonic() - started, len(page), len(candidates))
+        report.add(facts["removed"])
+        self._told(report)
+        return page
+
+    def _spec(self, candidates: list[str], report: Report, live: bool) -> FlowSpec:
+        return scrub(
             candidates,
             pool_size=self._conf.scrub_pool_size,
             store=self._filters["store"],
             lease=float(self._conf.glance_flows.lease_seconds),
             live=live,
             without=report.silent,
+            until=self._until,
         )
-        started = time.monotonic()
-        self._run = self._runner.submit(spec)
-        if self._stop.is_set():
-            self._run.cancel("the scrubber is to stop.")
-        facts = self._run.result()
-        self._pace(time.monotonic() - started)
-        report.add(facts["removed"])
-        self._told(report)
-        page: list[str] = facts["page"]
-        return page
 
-    def _pace(self, seconds: float) -> None:
-        """Have the next page take half of the longest time, going by this one, and be at most eight times as large."""
+    def _pace(self, seconds: float, done: int, asked: int) -> None:
+        """Have the next page take half of the longest time, going by one that is done.
+
+        It is at most eight times as large as that one, or as pages are now. One of which others had a part does not
+        make pages larger, and one of which they had everything tells nothing.
+
+        :param done: how many images the page had
+        :param asked: how many it was to have
+        """
+        if not done:
+            return
         fitting = _PAGE_SECONDS / 2 / max(seconds, 0.001)
-        self._page = min(self._limit, max(1, int(self._page * min(8.0, max(0.5, fitting)))))
+        size = done * min(8.0, max(0.5, fitting))
+        # Being small is no reason for the next one to be small.
+        size = max(size, min(self._page, done * fitting))
+        if done < asked:
+            size = min(size, self._page)
+        self._page = min(self._limit, max(1, int(size)))
 
     def _live_images(self, wanted: Selection, report: Report) -> None:
         """Remove pending data of images that live on (S12); an image that somebody works on waits for the next pass."""

@@ -83,16 +83,26 @@ class Pending:
         query = self._select(wanted, after).where(~self._held()).limit(limit)
         return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
 
-    def claim(self, run_id: str, candidates: list[str], *, live: bool = False) -> list[str]:
+    def claim(
+        self, run_id: str, candidates: list[str], *, live: bool = False, before: datetime | None = None
+    ) -> list[str]:
         """Claim those of the candidates that are still pending and free, and return their ids.
 
         Rows that another scrubber is just claiming are passed over rather than waited for.
 
         :param live: claim images that live on, for the data they have pending (S12)
+        :param before: only what was deleted at this moment or earlier: it may have been restored and deleted again
+            since somebody looked (S4)
         """
         status = _images.c.status
-        pending = sa.and_(status == states.PENDING_DELETE, _images.c.deleted == sa.true())
-        wanted = sa.and_(_images.c.id.in_(candidates), status != states.PENDING_DELETE if live else pending)
+        if live:
+            here = sa.exists().where(_locations.c.image_id == _images.c.id, _of_live(before))
+            pending = sa.and_(status != states.PENDING_DELETE, here)
+        else:
+            pending = sa.and_(status == states.PENDING_DELETE, _images.c.deleted == sa.true())
+            if before is not None:
+                pending = sa.and_(pending, _images.c.deleted_at <= before)
+        wanted = sa.and_(_images.c.id.in_(candidates), pending)
         query = sa.select(_images.c.id).where(wanted).order_by(_images.c.id).with_for_update(skip_locked=True)
 
         def change(connection: sa.Connection) -> list[str]:
@@ -122,13 +132,24 @@ class Pending:
         drop = sa.delete(_props).where(self._claims_of(run_id, image_ids))
         self._engine.write(lambda connection: connection.execute(drop))
 
-    def doomed(self, run_id: str, image_ids: Iterable[str], store: str | None = None) -> list[Doomed]:
+    def doomed(
+        self,
+        run_id: str,
+        image_ids: Iterable[str],
+        store: str | None = None,
+        *,
+        live: bool = False,
+        before: datetime | None = None,
+    ) -> list[Doomed]:
         """Return the pending locations of the images among these that the run still holds.
 
         :param store: only those in this store
+        :param live: the images live on; only what :meth:`live_images` would tell of them (S12)
+        :param before: of those, what was deleted at this moment or earlier (S4)
         """
         mine = sa.select(_props.c.image_id).where(self._claims_of(run_id, image_ids))
-        pending = sa.and_(_locations.c.image_id.in_(mine), _locations.c.status == states.PENDING_DELETE)
+        of_them = _of_live(before) if live else _locations.c.status == states.PENDING_DELETE
+        pending = sa.and_(_locations.c.image_id.in_(mine), of_them)
         joined = _locations.join(_images, _images.c.id == _locations.c.image_id)
         query = sa.select(*_DOOMED).select_from(joined).where(pending).order_by(_locations.c.id)
         found = self._engine.read(lambda connection: [self._doomed(*row) for row in connection.execute(query)])
@@ -203,15 +224,8 @@ class Pending:
         query: sa.Select[Any] = (
             sa.select(*_DOOMED)
             .select_from(joined)
-            .where(
-                _locations.c.deleted == sa.true(),
-                _locations.c.status == states.PENDING_DELETE,
-                _images.c.status != states.PENDING_DELETE,
-                _locations.c.id > after,
-            )
+            .where(_of_live(wanted.before), _images.c.status != states.PENDING_DELETE, _locations.c.id > after)
         )
-        if wanted.before is not None:
-            query = query.where(_locations.c.deleted_at <= wanted.before)
         query = self._filtered(query, wanted)
         if wanted.store is not None:
             query = query.where(_names(wanted.store))
@@ -302,6 +316,12 @@ class Pending:
             store = models.as_metadata(row.meta_data).get("store")
             found.setdefault(row.image_id, []).append(str(store or "?"))
         return found
+
+
+def _of_live(before: datetime | None) -> sa.ColumnElement[bool]:
+    """Whether a location of an image that lives on is due."""
+    due = sa.and_(_locations.c.deleted == sa.true(), _locations.c.status == states.PENDING_DELETE)
+    return due if before is None else sa.and_(due, _locations.c.deleted_at <= before)
 
 
 def _names(store: str) -> sa.ColumnElement[bool]:

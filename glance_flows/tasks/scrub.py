@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from glance_flows import errors, states
@@ -21,11 +22,19 @@ class ClaimPage(Task):
     """Claim the next pending images that nobody holds; provides ``page``, their ids, and ``since``, when that was.
 
     A moment of this process's clock, for a flow that does not outlive the process.
+
+    :param hanging: images with a deletion that was given up, as :class:`RemovePage` finds them
     """
 
     default_provides = ("page", "since")
 
-    def execute(self, db: Any, run_id: str, candidates: list[str], live: bool) -> tuple[list[str], float]:
+    def __init__(self, hanging: set[str]) -> None:
+        super().__init__()
+        self._hanging = hanging
+
+    def execute(
+        self, db: Any, run_id: str, candidates: list[str], live: bool, until: str | None
+    ) -> tuple[list[str], float]:
         """Claim them.
 
         Claims on images that live on get a task row, without which a glance-api would take them for dead.
@@ -33,13 +42,20 @@ class ClaimPage(Task):
         if live:
             db.claims.open_task(run_id)
         since = time.monotonic()
-        return db.pending.claim(run_id, candidates, live=live), since
+        return db.pending.claim(run_id, candidates, live=live, before=_moment(until)), since
 
     def revert(self, db: Any, run_id: str, candidates: list[str], live: bool) -> None:
-        """Drop the claims: the next pass takes what is left."""
-        db.pending.release(run_id, candidates)
+        """Drop the claims: the next pass takes what is left.
+
+        What may still be deleted stays claimed until the claim is void, or it could be restored meanwhile (R8).
+        """
+        db.pending.release(run_id, set(candidates) - self._hanging)
         if live:
             db.claims.close_task(run_id, states.TASK_FAILURE)
+
+
+def _moment(until: str | None) -> datetime | None:
+    return None if until is None else datetime.fromisoformat(until)
 
 
 class CloseTask(Task):
@@ -61,14 +77,16 @@ class RemovePage(Task):
     still pending, which the next pass finds missing (S8).
 
     :param pool_size: how many images are worked on at once (S5)
+    :param hanging: has the images added that have a deletion which was given up
     """
 
     irreversible = True
     default_provides = "removed"
 
-    def __init__(self, pool_size: int) -> None:
+    def __init__(self, pool_size: int, hanging: set[str]) -> None:
         super().__init__()
         self._pool_size = pool_size
+        self._hanging = hanging
 
     def execute(
         self,
@@ -82,18 +100,20 @@ class RemovePage(Task):
         lease: float,
         live: bool,
         without: list[str],
+        until: str | None,
     ) -> dict[str, Any]:
         """Return a report: images buried, locations emptied, bytes freed, and what failed."""
         if not page:
-            return _Report().to_json()
+            return PageReport().to_json()
         with Hold(lambda: db.pending.renew(run_id, page, live=live), lease, (page, since)) as hold:
-            removal = _Removal(db.pending, run_id, stores, without, hold, cancel)
-            removal.remove(page, store, self._pool_size)
+            chosen = {"store": store, "live": live, "before": _moment(until)}
+            removal = _Removal(db.pending, run_id, stores, without, hold, cancel, self._hanging)
+            removal.remove(page, chosen, self._pool_size)
         return removal.report.to_json()
 
 
 @dataclass
-class _Report:
+class PageReport:
     """What was done with a page."""
 
     images: int = 0
@@ -104,6 +124,7 @@ class _Report:
     silent: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
         return dict(vars(self))
 
 
@@ -117,10 +138,18 @@ class _Removal:
     :param silent: names of those that do not answer and are not asked again
     :param hold: tells which images the run still has
     :param cancel: tells whether it is to stop
+    :param hanging: has the images added that have a deletion which was given up
     """
 
     def __init__(
-        self, pending: Any, run_id: str, stores: Any, silent: Iterable[str], hold: Hold, cancel: CancelToken
+        self,
+        pending: Any,
+        run_id: str,
+        stores: Any,
+        silent: Iterable[str],
+        hold: Hold,
+        cancel: CancelToken,
+        hanging: set[str],
     ) -> None:
         self._pending = pending
         self._run_id = run_id
@@ -131,23 +160,26 @@ class _Removal:
         self._lock = threading.Lock()
         self._done: list[str] = []
         self._gone: list[int] = []
-        self._hanging: set[str] = set()
-        self.report = _Report()
+        self._hanging = hanging
+        self.report = PageReport()
 
-    def remove(self, page: list[str], store: str | None, pool_size: int) -> None:
-        """Remove the data of a page, in all stores or in one, and bury the images that have none left."""
+    def remove(self, page: list[str], chosen: dict[str, Any], pool_size: int) -> None:
+        """Remove the data of a page, and bury the images that have none left.
+
+        :param chosen: which locations of the images are meant, as :meth:`Pending.doomed` is told
+        """
         with self._stores.crew(self._empty, self._leave, pool_size) as crew:
             for start in range(0, len(page), _PORTION):
-                crew.give(self._read(page[start : start + _PORTION], store))
+                crew.give(self._read(page[start : start + _PORTION], chosen))
                 self._note(_PORTION)
             while not crew.wait():
                 self._note(_PORTION)
         self._note(0)
 
-    def _read(self, portion: list[str], store: str | None) -> Iterable[deque[Any]]:
+    def _read(self, portion: list[str], chosen: dict[str, Any]) -> Iterable[deque[Any]]:
         """Return the locations of each image, in their order; an image without any is done."""
         images: dict[str, deque[Any]] = {image_id: deque() for image_id in portion}
-        for item in self._pending.doomed(self._run_id, portion, store):
+        for item in self._pending.doomed(self._run_id, portion, **chosen):
             images[item.image_id].append(item)
         with self._lock:
             self._done += [image_id for image_id, places in images.items() if not places]

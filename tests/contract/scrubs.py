@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import fixtures
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from oslo_utils import timeutils
 
 from glance_flows import errors, states
 from glance_flows.db import models
-from glance_flows.flows import copy_image, delete_image, scrub
+from glance_flows.flows import copy_image, delete_image, restore_image, scrub
 from glance_flows.scrubber import Report, Scrubber
 from glance_flows.stores.bounded import Patience
 from glance_flows.testing import MemoryStore
@@ -137,6 +138,21 @@ class ScrubTimes:
         report = self.scrub()
         self.assertEqual((0, 0, 0), (report.images, report.locations, report.failed))
         self.assertEqual(before, self.world.picture())
+
+    def test_deleted_again_meanwhile(self: Any) -> None:
+        """S4: an image that was restored and deleted again since the pass looked is younger than that."""
+        self.set(scrub_time=50)
+        image_id = self.pending("s1", "m1")
+        claim = self.db.pending.claim
+
+        def late(*args: Any, **kwargs: Any) -> Any:
+            self.age(image_id, 10)
+            return claim(*args, **kwargs)
+
+        with mock.patch.object(self.db.pending, "claim", late):
+            self.assertEqual(0, self.scrub().locations)
+        self.assertEqual(["m1", "s1"], sorted(self.stores_with(image_id)))
+        self.assertEqual([], self.locks())
 
     def test_older_than_scrub_time(self: Any) -> None:
         """S4, P4: then the data goes from every store, the locations and the image are deleted."""
@@ -308,6 +324,23 @@ class ScrubFailures:
             self.assertEqual((1, 1, 0), (report.images, report.missing, report.failed))
             self.assertScrubbed(stuck)
 
+    def test_a_database_that_fails_beside_a_call_that_never_ends(self: Any) -> None:
+        """R8: the pass fails, and what may still be deleted stays claimed; the rest is free at once."""
+        stuck, others = self.pending("s1"), [self.pending("s2") for _ in range(3)]
+        go = self.hang("s1", stuck)
+        with (
+            mock.patch.object(self.db.pending, "finish", side_effect=errors.DatabaseError("it is away.")),
+            self.assertRaises(errors.DatabaseError),
+        ):
+            self.scrub()
+        self.assertEqual([stuck], [row["image_id"] for row in self.locks()])
+        self.assertRaises(errors.ImageBusy, self.runner.run, restore_image(stuck))
+        go.set()
+        eventually(lambda: self.stores_with(stuck) == [], "the deletion ends after all")
+        self.claims_age(100)
+        self.assertEqual(4, self.scrub().images)
+        self.assertScrubbed(stuck, *others)
+
     def claims_age(self: Any, seconds: float) -> None:
         """Make every claim older, as if nobody had renewed it."""
         then = timeutils.utcnow() - timedelta(seconds=seconds)
@@ -418,6 +451,34 @@ class ScrubLive:
         self.set(scrub_time=101)
         self.live(ago=90)
         self.assertEqual(0, self.scrub().locations)
+
+    def test_a_younger_location_beside(self: Any) -> None:
+        """S4, S12, S16: only what is due goes, and what was marked but not deleted stays: as a dry run lists it."""
+        self.set(scrub_time=50)
+        image_id = self.live(ago=100)
+        for name, gone in (("m2", True), ("m3", False)):
+            self.world.store(image_id, DATA, name)
+            (row,) = [row for row in self.rows("image_locations", image_id=image_id) if name in str(row["meta_data"])]
+            then = timeutils.utcnow().replace(microsecond=0) - timedelta(seconds=10 if gone else 100)
+            values = {"status": states.PENDING_DELETE, "deleted": gone, "deleted_at": then}
+            self.change("image_locations", {"id": row["id"]}, **values)
+        self.assertEqual([("m1",)], [each.stores for each in Scrubber(self.runner).due()])
+        self.assertEqual(1, self.scrub().locations)
+        self.assertEqual(["m2", "m3", "s1"], sorted(self.stores_with(image_id)))
+
+    def test_restored_meanwhile(self: Any) -> None:
+        """S4, S12: a location of a live image that was restored and deleted again since the pass looked stays."""
+        self.set(scrub_time=50)
+        image_id = self.live(ago=100)
+        claim = self.db.pending.claim
+
+        def late(*args: Any, **kwargs: Any) -> Any:
+            self.age(image_id, 10)
+            return claim(*args, **kwargs)
+
+        with mock.patch.object(self.db.pending, "claim", late):
+            self.assertEqual(0, self.scrub().locations)
+        self.assertEqual((["m1", "s1"], []), (sorted(self.stores_with(image_id)), self.locks()))
 
     def test_filters(self: Any) -> None:
         """S12, S16: filters hold for it too."""
