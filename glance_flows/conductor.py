@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 2.0
 _TIDY_SECONDS = 3600.0
 #: After which a conductor that has fallen silent is listed no more.
-_FORGOTTEN = timedelta(days=1)
+_FORGOTTEN = timedelta(hours=1)
 #: How many of the jobs that wait are looked at in the list of runs, for each that there is room for.
 _LOOKED_AT = 4
 
@@ -252,9 +252,12 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             return True
         if self._pause.is_stopped():
             return False
-        LOG.info("Run %s (%s of image %s) goes on here", record.id, record.spec.flow, record.image_id)
+        LOG.info("Run %s (%s of image %s) is taken up here", record.id, record.spec.flow, record.image_id)
         run = self.runner.work(record)
-        LOG.info("Run %s is over here: %s", run.id, run.error or run.state)
+        if isinstance(run.error, errors.Suspended):
+            LOG.info("Run %s is given back", run.id)
+        else:
+            LOG.info("Run %s is over here: %s", run.id, run.error or run.state)
         return self._settled(run)
 
     def _settled(self, run: Run) -> bool:

@@ -205,7 +205,7 @@ class Pages:
         # A store that hangs here may be quick elsewhere: only this host is not to ask it again for a while.
         self._silent |= dict.fromkeys(removed["silent"], now + self._lease)
         done = run.token.reason is None
-        LOG.info("%s: %d images are gone, %d locations failed", page.name, removed["images"], len(removed["failures"]))
+        LOG.info("%s: images gone: %d, locations failed: %d", page.name, removed["images"], len(removed["failures"]))
         return {"page": page.name, "run": run.id, "done": done, "seconds": seconds, "held": held, "removed": removed}
 
     def _tell(self, job: Any, page: Page, report: dict[str, Any]) -> None:

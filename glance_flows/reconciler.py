@@ -50,7 +50,7 @@ class Reconciler:
             taken = time.monotonic() - began
             self._seconds = min(max(_TURN_SECONDS, 10 * taken), _LONGEST_TURN_SECONDS)
             if posted:
-                LOG.info("%d runs that waited for a conductor were put on the board", posted)
+                LOG.info("Runs that waited for a conductor and are on the board now: %d", posted)
 
     def reconcile(self) -> int:
         """Post what is missing, as far as there is room, and tell how many runs that were."""

@@ -10,6 +10,7 @@ from oslo_utils import timeutils
 from glance_flows import (
     errors,
     flows,  # noqa: F401  a run names its flow, which is known once its module was read
+    states,
 )
 from glance_flows.flow import Flow, FlowSpec, tasks_of
 from glance_flows.persistence.records import OPEN, POSTED, RUNNING, Record
@@ -85,8 +86,10 @@ class Resumption:
             left = max(1, int((self._lease - self._age(record)).total_seconds()))
             return f"run {record.id} is alive at {record.holder}, or died a moment ago: it is sure in {left} seconds."
         try:
+            if record.state in OPEN and record.cancel_reason and not self._services.persistence.begun(record.id):
+                return None  # there is nothing to undo
             unknown = self._unknown_tasks(record) if record.state in OPEN else None
-            return unknown or self._missing_store(record) or self._staged_elsewhere(record)
+            return unknown or self._missing_store(record) or self._not_staged(record) or self._staged_elsewhere(record)
         except (errors.ConfigurationError, errors.BadRequest) as failure:
             return f"run {record.id} cannot go on here: {failure}"
 
@@ -112,6 +115,15 @@ class Resumption:
             needed = [place.store for place in self._services.db.locations.of(record.image_id) if place.store]
         missing = [name for name in needed if name not in self._services.stores.names]
         return f"run {record.id} needs the store {missing[0]}, which this host does not have." if missing else None
+
+    def _not_staged(self, record: Record) -> str | None:
+        """Refuse a run that has not begun and needs what a user has staged, on another host."""
+        request = record.spec.arguments.get("resolved")
+        if request is None or request["status"] != states.UPLOADING or self._services.persistence.begun(record.id):
+            return None
+        if self._services.staging.path(record.image_id).exists():
+            return None
+        return f"run {record.id} needs what was staged for image {record.image_id}, which is not on this host."
 
     def _staged_elsewhere(self, record: Record) -> str | None:
         """Refuse a run whose bytes wait in the staging area of another host, and cannot be had again."""

@@ -304,8 +304,9 @@ class Runner:
         return failure or lost
 
     def _end(self, run: Run, state: str, told: str | None) -> errors.GlanceFlowsError | None:
+        records, parts = self.services.persistence.records, [part.to_json() for part in run.board.parts]
         try:
-            ours = self.services.persistence.records.end(run.id, self.holder, state, told, run.leftovers.records)
+            ours = records.end(run.id, self.holder, state, told, run.leftovers.records, parts or None)
         except errors.DatabaseError as lost:
             LOG.error("The end of run %s could not be written down: %s", run.id, lost)
             return errors.StateLost(f"run {run.id} has ended, but that could not be written down: {lost}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
@@ -175,6 +176,8 @@ def _opened(url: str, name: str, lease: float) -> tuple[Any, tuple[type[Exceptio
     """Return the board of a URL, not connected yet, and what can go wrong with it."""
     parts = _parsed(url)
     if parts.scheme in _REDIS:
+        if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
+            raise ValueError(f"the database is a number, as in {parts.scheme}://HOST:6379/0")
         conf = {"board": _LEASED, "url": url, "namespace": name, "claim_ttl": lease}
         try:
             return backends.fetch(name, conf), _FAILURES

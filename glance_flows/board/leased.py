@@ -77,12 +77,17 @@ class LeasedRedisJobBoard(impl_redis.RedisJobBoard):
 
     @classmethod
     def _make_client(cls, conf: dict[str, Any]) -> Any:
-        return redis_utils.RedisClient.from_url(
+        client = redis_utils.RedisClient.from_url(
             conf["url"],
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             maint_notifications_config=maint_notifications.MaintNotificationsConfig(enabled=False),
         )
+        try:
+            client.connection_pool.make_connection()  # which connects later, and looks at the options now
+        except TypeError as unknown:
+            raise ValueError(f"it has an option that there is not ({unknown})") from unknown
+        return client
 
     def post(self, name: str, book: Any = None, details: Any = None, priority: Any = base.JobPriority.NORMAL) -> Any:
         """Post a job under its name, which no other job on the board has; a job that is there already stays as it is.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cotyledon
 from cotyledon.types import WorkerId
 
+from glance_flows import errors, opts
+from glance_flows.board import JobBoard
 from glance_flows.conductor import Conductor
 from glance_flows.runner import Runner
 
@@ -30,6 +32,7 @@ class Worker(cotyledon.Service):
 
     def __init__(self, worker_id: WorkerId, context: "Context") -> None:
         super().__init__(worker_id)
+        self._context = context
         conf = context.conf_with_database()
         self._conductor = Conductor(Runner.from_conf(conf))
         self._over = threading.Event()
@@ -40,6 +43,17 @@ class Worker(cotyledon.Service):
             self._conductor.run()
         finally:
             self._over.set()
+
+    def reload(self) -> None:
+        """End, to be replaced by a process with the configuration as it is now; one that is wrong is not used."""
+        try:
+            conf = self._context.conf_with_database()
+            opts.require_stores(conf)
+            JobBoard.from_conf(conf).close()
+        except (errors.GlanceFlowsError, SystemExit) as failure:
+            LOG.error("The configuration was read again but is not used: %s", failure)
+            return
+        super().reload()
 
     def terminate(self) -> None:
         """Give the runs in hand back."""
@@ -60,4 +74,7 @@ def work(context: "Context", count: int, grace: float) -> None:
     """
     manager = cotyledon.ServiceManager(graceful_shutdown_timeout=int(grace) + _LONGER)
     manager.add(Worker, workers=count, args=(context,))
+    LOG.info(
+        "Process %d looks after the conductors: SIGTERM drains them, SIGHUP renews them", os.getpid()
+    )
     manager.run()

@@ -197,7 +197,7 @@ class Postings:
     def give_back(self, run_id: str, holder: str) -> bool:
         """Let any conductor take up a run that its holder has suspended; tell whether it was still his."""
         mine = sa.and_(runs.c.id == run_id, runs.c.holder == holder, runs.c.state == SUSPENDED)
-        return self._records.write(sa.update(runs).where(mine).values(state=POSTED)) == 1
+        return self._records.write(sa.update(runs).where(mine).values(state=POSTED, error=None)) == 1
 
     def count(self, state: str = POSTED) -> int:
         """Return how many posted runs are in a state."""

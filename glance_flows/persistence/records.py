@@ -137,9 +137,18 @@ class Records:
         return self.write(sa.update(runs).where(seen).values(**values)) == 1
 
     def end(
-        self, run_id: str, holder: str, state: str, error: str | None, leftovers: Iterable[Mapping[str, str]]
+        self,
+        run_id: str,
+        holder: str,
+        state: str,
+        error: str | None,
+        leftovers: Iterable[Mapping[str, str]],
+        progress: Any = None,
     ) -> bool:
-        """Write down how a run ended, or that it is suspended; tell whether it was still the holder's."""
+        """Write down how a run ended, or that it is suspended; tell whether it was still the holder's.
+
+        :param progress: the parts of the run as they are now, JSON; None leaves what is written down
+        """
         items = list(leftovers)
         values = {
             "state": state,
@@ -147,6 +156,7 @@ class Records:
             "leftovers": json.dumps(items) if items else None,
             "finished_at": None if state in OPEN else timeutils.utcnow(),
             "renewed_at": timeutils.utcnow(),
+            **({} if progress is None else {"progress": json.dumps(progress)}),
         }
         row = sa.and_(runs.c.id == run_id, runs.c.holder == holder)
         return self.write(sa.update(runs).where(row).values(**values)) == 1

@@ -152,3 +152,27 @@ class OtherHostTest(FlowCase):
         self.assertEqual([], self.stores_with(image_id))
         self.assertEqual(states.UPLOADING, self.db.images.get(image_id).status)
         self.assertEqual([image_id], [path.name for path in self.hidden.iterdir()])
+
+    def test_what_a_user_staged_is_waited_for_by_who_has_not_begun(self) -> None:
+        """C20: a run that has not begun is not ended by a host that lacks its data, only by one that cancels it."""
+        image_id = self.world.image()
+        self.world.stage(image_id, DATA)
+        run = self.runner.defer(import_image(image_id, method="glance-direct", stores=["s1"]))
+        other = self.other_host()
+        self.assertRaisesRegex(errors.Conflict, "not on this host", other.resume, run.id)
+        self.assertEqual(SUSPENDED, self.services.persistence.records.get(run.id).state)
+        undone = other.cancel(run.id)
+        assert undone is not None
+        self.assertRaises(errors.Cancelled, undone.result, PATIENCE)
+        self.assertEqual(states.UPLOADING, self.db.images.get(image_id).status)
+
+    def test_a_run_that_has_not_begun_is_cancelled_where_its_store_is_not(self) -> None:
+        """C27: there is nothing to undo."""
+        image_id = self.world.image(DATA)
+        run = self.runner.defer(copy_image(image_id, to=["s2"]))
+        other = self.other_host()
+        lacking = {name: store for name, store in self.services.stores._stores.items() if name != "s2"}
+        with mock.patch.object(self.services.stores, "_stores", lacking):
+            undone = other.cancel(run.id)
+            assert undone is not None
+            self.assertRaises(errors.Cancelled, undone.result, PATIENCE)

@@ -153,7 +153,7 @@ class Everywhere:
         self.assertAllScrubbed(2000)
         self.assertTrue(2 < most[0] <= 2 * 2 * 2, most)
         for child in conductors:
-            self.assertIn("images are gone", child.err, "each did some of it")
+            self.assertIn("images gone: ", child.err, "each did some of it")
         self.assertUnlocked(*conductors)
 
     def test_a_conductor_that_is_killed(self: Any) -> None:

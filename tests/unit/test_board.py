@@ -39,6 +39,8 @@ class TestUrls(base.TestCase):
             "redis://user:left@host:port/0?x=y": "redis://***@host:port/0:",
             "redis://host:port/0?password=left": "redis://host:port/0:",
             "host:6379": "host:6379:",
+            "redis://host:6379/abc": "redis://host:6379/abc: the database is a number",
+            "redis://host:6379/0?foo=bar": "redis://host:6379/0: it has an option that there is not",
         }
         for url, told in cases.items():
             failure = self.assertRaises(errors.ConfigurationError, JobBoard, url, "name", 10.0)
