@@ -127,7 +127,8 @@ class PostedScrub(Scrubber):
             pass
         own = {item["image"] for item in report.failures}
         in_hand = sum(len(page.images) for page in self._open.values())
-        report.held = in_hand if self._stop.is_set() else len(self._db.pending.left(self._passed - own))
+        left = self._db.pending.left(self._passed - own, wanted.before)
+        report.held = in_hand if self._stop.is_set() else len(left)
 
     def _settle(self, report: Report) -> None:
         """Wait until all the pages that are posted are done; when the pass is stopped, for those in hand."""

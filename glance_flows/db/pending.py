@@ -200,9 +200,9 @@ class Pending:
         query = self._select(Selection(), "").where(_images.c.id.in_(sorted(image_ids)), ~self._held())
         return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
 
-    def left(self, image_ids: Iterable[str]) -> list[str]:
-        """Return those of the images that are still pending, whoever holds them."""
-        query = self._select(Selection(), "").where(_images.c.id.in_(sorted(image_ids)))
+    def left(self, image_ids: Iterable[str], before: datetime | None = None) -> list[str]:
+        """Return those of the images that are still pending, deleted at this moment or earlier, whoever holds them."""
+        query = self._select(Selection(before), "").where(_images.c.id.in_(sorted(image_ids)))
         return self._engine.read(lambda connection: list(connection.execute(query).scalars()))
 
     def page(self, wanted: Selection, limit: int, after: str = "") -> list[PendingImage]:

@@ -268,6 +268,21 @@ class TestPostedScrub(Pendings):
         self.assertEqual((10, 2, ["m1"]), (report.images, report.failed, report.silent))
         self.assertEqual(2, sum(self.status(each) == states.PENDING_DELETE for each in ids))
 
+    def test_deleted_again_meanwhile(self) -> None:
+        """S4: an image that was restored and deleted again since it was posted stays, and nobody holds it."""
+        self.set(scrub_time=50)
+        image_id, other = self.pending("m1"), self.pending("m1")
+        claim = self.db.pending.claim
+
+        def late(*args: Any, **kwargs: Any) -> list[str]:
+            self.age(image_id, 10)
+            return claim(*args, **kwargs)
+
+        with mock.patch.object(self.db.pending, "claim", late):
+            report = self.posted().run_pass()
+        self.assertEqual((1, 0, 0), (report.images, report.held, report.failed))
+        self.assertEqual([["m1"], []], [self.stores_with(image_id), self.stores_with(other)])
+
     def test_stopped(self) -> None:
         """S6: what nobody has begun goes off the board."""
         ids = [self.pending("m1") for _ in range(9)]
