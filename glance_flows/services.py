@@ -88,9 +88,7 @@ class Services:
         from glance_flows.board import JobBoard
 
         if not self.conf.glance_flows.persistence_connection:
-            LOG.warning(
-                "[glance_flows] persistence_connection is not set: other hosts see no run of this one"
-            )
+            LOG.warning("[glance_flows] persistence_connection is not set: other hosts see no run of this one")
         return JobBoard.from_conf(self.conf)
 
     def injected(self) -> dict[str, Any]:

@@ -74,7 +74,5 @@ def work(context: "Context", count: int, grace: float) -> None:
     """
     manager = cotyledon.ServiceManager(graceful_shutdown_timeout=int(grace) + _LONGER)
     manager.add(Worker, workers=count, args=(context,))
-    LOG.info(
-        "Process %d looks after the conductors: SIGTERM drains them, SIGHUP renews them", os.getpid()
-    )
+    LOG.info("Process %d looks after the conductors: SIGTERM drains them, SIGHUP renews them", os.getpid())
     manager.run()
