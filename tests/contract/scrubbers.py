@@ -241,12 +241,14 @@ class ScrubberEnds:
         child.end()
         noted = self.count(status="deleted")
         self.assertTrue(0 < noted < IMAGES // 2 + 1, noted)
+        # One more than two for each of them where the image in hand was half done when the others were noted.
+        emptied = len(self.rows("image_locations", status="deleted"))
         second = self.scrubber("-f", "json")
         self.assertEqual(0, second.end(), second.err)
         report = second.report
         self.assertEqual((IMAGES - noted, 0, 0), (report["images"], report["failed"], report["held"]))
         # What was removed and not yet noted is found missing; no more than the killed one had in hand.
-        self.assertEqual(IMAGES - 1 - 2 * noted, report["missing"])
+        self.assertEqual(IMAGES - 1 - emptied, report["missing"])
         self.assertAllScrubbed(IMAGES)
 
     def test_killed_again_and_again(self: Any) -> None:
