@@ -21,7 +21,7 @@ from taskflow.types import timing
 
 from glance_flows import errors
 from glance_flows.audit import tidy_staging
-from glance_flows.pages import Pages, is_page
+from glance_flows.pages import Page, Pages, is_page
 from glance_flows.persistence import ConductorRecord, Needs
 from glance_flows.persistence.postings import DRAINING, WORKING
 from glance_flows.persistence.records import Record
@@ -214,9 +214,11 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._held[job.name] = job
 
     def _fits(self, job: Any) -> bool:
-        """Tell whether this host has what a job needs, and has not just refused it."""
+        """Tell whether this host has what a job needs, and has not just refused it; whatever is over it can end."""
         if self._refused.get(job.name, 0.0) > time.monotonic():
             return False
+        if is_page(job) and Page.expired(job):
+            return True
         services = self.runner.services
         try:
             needs = Needs.from_json(job.details["needs"])

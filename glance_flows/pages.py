@@ -110,7 +110,7 @@ class Page:
 
 def is_page(job: Any) -> bool:
     """Tell whether a job is a page of a scrub, and no run."""
-    return _MARK in job.details
+    return _MARK in (job.details or ())
 
 
 class Pages:

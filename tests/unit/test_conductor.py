@@ -130,6 +130,14 @@ class TestCandidates(ConductorCase):
         self.assertEqual([mine], self.candidates())
         self.assertIn("Job unknown is left alone", self.logged.output)
 
+    def test_pages_that_are_over(self) -> None:
+        """S14: a page that nobody could do is ended by whoever sees it when it is old, whatever it needs."""
+        needs = Needs(stores=("s9",)).to_json()
+        for name, age in (("old", timedelta(days=2)), ("new", timedelta())):
+            posted_at = (timeutils.utcnow() - age).isoformat()
+            self.board.post(name, {"scrub": "pass", "needs": needs, "posted_at": posted_at})
+        self.assertEqual(["old"], self.candidates())
+
     def test_unknown_jobs_hide_nothing(self) -> None:
         """F5: jobs of runs that are not on the list keep nobody from those behind them."""
         for number in range(20):
