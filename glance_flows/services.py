@@ -1,7 +1,6 @@
 """The services of one host, made from its configuration: what a runner hands to the tasks of a flow."""
 
 import functools
-import logging
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -18,9 +17,6 @@ from glance_flows.stores import StagingArea, Stores
 if TYPE_CHECKING:
     from glance_flows.board import JobBoard
     from glance_flows.policy import Policy
-
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,6 @@ class Services:
         """
         from glance_flows.board import JobBoard
 
-        if not self.conf.glance_flows.persistence_connection:
-            LOG.warning("[glance_flows] persistence_connection is not set: other hosts see no run of this one")
         return JobBoard.from_conf(self.conf)
 
     def injected(self) -> dict[str, Any]:

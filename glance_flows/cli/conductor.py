@@ -1,6 +1,7 @@
 """``conductor``, ``conductor list``: posted runs are worked on here, and wherever else (F5)."""
 
 import argparse
+import logging
 from typing import TYPE_CHECKING, Any
 
 from oslo_utils import timeutils
@@ -10,6 +11,7 @@ from glance_flows.cli import arguments, base, columns, logs
 if TYPE_CHECKING:
     from glance_flows.persistence import ConductorRecord, Persistence
 
+LOG = logging.getLogger(__name__)
 _LISTED = ("name", "host", "state", "jobs", "runs", "stores", "since", "seen")
 _MANY = 10_000
 
@@ -42,7 +44,10 @@ class Conduct(base.Command):
         with context.runner() as runner:
             runner.services.persistence.ready()
             runner.services.board.count()
-            grace = runner.services.conf.glance_flows.stop_grace
+            own = runner.services.conf.glance_flows
+            if not own.persistence_connection:
+                LOG.warning("[glance_flows] persistence_connection is not set: runs of other hosts are not seen here")
+            grace = own.stop_grace
         with context.signals.released():
             workers.work(context, parsed_args.workers, grace)
 

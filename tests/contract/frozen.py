@@ -32,7 +32,7 @@ def _freeze(engine: sa.Engine, statement: str, tell: Any) -> None:
         if text.startswith(statement) and not stood:
             stood.append(text)
             tell.send_bytes(b"here")
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _record(conf: str, image_id: str, tell: Any) -> None:
