@@ -173,13 +173,7 @@ class Pending:
             )
             row = sa.and_(_images.c.id.in_(image_ids), _images.c.status == states.PENDING_DELETE, ~left)
             buried = connection.execute(sa.update(_images).where(row).values(**gone)).rowcount
-            # A glance-api may be about to delete the properties that it has read with a deleted image, this one, too:
-            # it fails where a row is gone, and not where it is deleted already.
-            mine = self._claims_of(run_id, image_ids)
-            dead = sa.exists().where(_images.c.id == _props.c.image_id, _images.c.status == states.DELETED)
-            stamp = {"deleted": True, "deleted_at": now, "updated_at": now}
-            connection.execute(sa.update(_props).where(mine, dead).values(**stamp))
-            connection.execute(sa.delete(_props).where(mine, _props.c.deleted == sa.false()))
+            connection.execute(sa.delete(_props).where(self._claims_of(run_id, image_ids)))
             counts.append(int(buried))
             return max(counts)  # called again because nobody knew whether it took place, it finds none
 
