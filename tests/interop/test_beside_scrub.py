@@ -135,9 +135,9 @@ class TestScrubOnSQLite(PendingTestCase):
     def test_while_glance_serves(self) -> None:
         """S14: images are made, read and deleted while pass follows pass; what lives is untouched, what died is gone.
 
-        A Glance on SQLite fails at once where another process writes: there it only reads meanwhile. Elsewhere a pass may
-        take an image up while its deletion is not answered yet, for want of any scrub_time here; the answer can be an
-        error then, and the image is deleted all the same.
+        A Glance on SQLite fails at once where another process writes: there it only reads meanwhile. Elsewhere a pass
+        may take an image up while its deletion is not answered yet, for want of any scrub_time here; the answer can be
+        an error then, and the image is deleted all the same.
         """
         living = self.active_image(DATA)
         dead = [] if self.writes_beside_others else [self.deleted_image() for _ in range(MANY)]
